@@ -1,0 +1,93 @@
+//! What haat gateways share.
+//!
+//! Two traits, and the engines that implement them:
+//!
+//! - [`Adapter`] carries broadcasts and questions between gateways, at most once, as Socket.IO's adapters do.
+//! - [`Store`] holds what a fleet must agree on: each stream's log and state, sessions that may come back,
+//!   and the counters of the audience. Every method is one atomic step.
+//! - [`Inbound`] is what a gateway gives to both: where a peer's message or a log entry arrives.
+//!
+//! [`memory`] is the embedded engine: one process, no Redis, the same semantics.
+//!
+//! This crate never sees a socket and never encodes for a client: an event crosses it as JSON text
+//! plus attachments, and the gateway encodes it once for its own viewers.
+
+pub mod memory;
+mod message;
+mod store;
+
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+
+pub use message::{Broadcast, Event, Flags, Peer, Replies, Reply, Request, Target};
+pub use store::{
+    Append, Appended, Check, Counter, Entry, LogRead, Once, Position, SavedSession, SessionRoom, Share, Snapshot, Store,
+    StoreError, Totals,
+};
+
+/// Carries broadcasts and questions between gateways. It never touches local sockets and never blocks the caller.
+pub trait Adapter: Send + Sync + 'static {
+    /// Queues `broadcast` for every *other* gateway. The caller has already served its own members.
+    ///
+    /// # Errors
+    /// [`QueueFull`] when the outgoing queue is full; the other gateways do not get this broadcast.
+    fn broadcast(&self, broadcast: Broadcast) -> Result<(), QueueFull>;
+
+    /// Asks the other gateways, and collects their answers for at most `timeout`.
+    ///
+    /// # Errors
+    /// [`RequestError`] names how many gateways answered in time, and holds what they said.
+    fn request(&self, request: Request, timeout: Duration) -> BoxFuture<'_, Result<Replies, RequestError>>;
+
+    /// Tells that the first local member of `room` arrived (`wanted`) or that the last one left.
+    fn interest(&self, namespace: &str, room: &str, wanted: bool);
+
+    /// Whether messages of this adapter and its store arrive at present.
+    fn health(&self) -> Health;
+
+    /// Flushes what is queued and stops. Idempotent.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// What an engine calls when something arrives for this gateway. Implemented once, by the gateway.
+///
+/// The calls are made in order, from one thread at a time per engine, and must not block.
+pub trait Inbound: Send + Sync + 'static {
+    /// A cheap check on the name alone, before anything is decoded: has this gateway a member of `room`?
+    fn wants(&self, namespace: &str, room: &str) -> bool;
+
+    /// A broadcast of another gateway, for the members here.
+    fn deliver(&self, broadcast: Broadcast);
+
+    /// An entry of a stream's log. Engines deliver the entries of one stream in the order of `seq`, to the
+    /// gateway that appended them as to every other; an engine may lose entries, and the gateway then sees a gap.
+    fn entry(&self, entry: std::sync::Arc<Entry>);
+
+    /// A question of another gateway; answer with [`Reply::send`].
+    fn serve(&self, request: Request, reply: Reply);
+}
+
+/// The state of an engine's link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// Messages flow.
+    Up,
+    /// They do not, and why.
+    Down(String),
+}
+
+/// The outgoing queue is full; nothing was queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the adapter's outgoing queue is full")]
+pub struct QueueFull;
+
+/// Not every gateway answered in time.
+#[derive(Debug, thiserror::Error)]
+#[error("{} of {expected} gateways answered in time", .partial.answers.len())]
+pub struct RequestError {
+    /// How many gateways were asked.
+    pub expected: usize,
+    /// The answers that did come.
+    pub partial: Replies,
+}

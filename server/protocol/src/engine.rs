@@ -1,0 +1,1 @@
+//! Engine.IO v4 packets and long-polling payloads.

@@ -1,0 +1,87 @@
+//! Heartbeats of all sessions of a shard, in two queues.
+//!
+//! The intervals are the same for every session, so deadlines are pushed in the order in which they come due: two
+//! first-in-first-out queues and one timer take the place of a timer per connection. An entry that no longer holds is
+//! recognised by its beat number when it comes up.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use super::SessionKey;
+
+/// What came due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// Send a ping to this session, if this is still its beat.
+    Ping(SessionKey, u32),
+    /// No pong came from this session, if this is still its beat.
+    Timeout(SessionKey, u32),
+}
+
+/// The two queues.
+#[derive(Debug)]
+pub struct Heartbeat {
+    interval: Duration,
+    timeout: Duration,
+    pings: VecDeque<(Instant, SessionKey, u32)>,
+    timeouts: VecDeque<(Instant, SessionKey, u32)>,
+}
+
+impl Heartbeat {
+    /// Pings every `interval` after the last pong; `timeout` without an answer ends a session.
+    pub fn new(interval: Duration, timeout: Duration) -> Self {
+        Self { interval, timeout, pings: VecDeque::new(), timeouts: VecDeque::new() }
+    }
+
+    /// The next ping of this session is due an interval from `now`.
+    pub fn schedule_ping(&mut self, now: Instant, key: SessionKey, beat: u32) {
+        self.pings.push_back((now + self.interval, key, beat));
+    }
+
+    /// A pong is due within the timeout from `now`.
+    pub fn expect_pong(&mut self, now: Instant, key: SessionKey, beat: u32) {
+        self.timeouts.push_back((now + self.timeout, key, beat));
+    }
+
+    /// When something comes due next.
+    pub fn next(&self) -> Option<Instant> {
+        let first = |queue: &VecDeque<(Instant, SessionKey, u32)>| queue.front().map(|entry| entry.0);
+        first(&self.pings).into_iter().chain(first(&self.timeouts)).min()
+    }
+
+    /// Takes what is due at `now`.
+    pub fn pop(&mut self, now: Instant) -> Option<Due> {
+        let due = |queue: &mut VecDeque<(Instant, SessionKey, u32)>| {
+            queue.pop_front_if(|entry| entry.0 <= now).map(|(_, key, beat)| (key, beat))
+        };
+        // Timeouts first: a ping to a session that is about to end would be wasted.
+        due(&mut self.timeouts)
+            .map(|(key, beat)| Due::Timeout(key, beat))
+            .or_else(|| due(&mut self.pings).map(|(key, beat)| Due::Ping(key, beat)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deadlines_come_due_in_order_and_not_before() {
+        let start = Instant::now();
+        let (a, b) = (SessionKey::new(1, 1), SessionKey::new(2, 1));
+        let mut heartbeat = Heartbeat::new(Duration::from_secs(25), Duration::from_secs(20));
+        assert_eq!(heartbeat.next(), None);
+        heartbeat.schedule_ping(start, a, 0);
+        heartbeat.schedule_ping(start + Duration::from_secs(1), b, 0);
+        heartbeat.expect_pong(start, b, 7);
+        assert_eq!(heartbeat.next(), Some(start + Duration::from_secs(20)));
+        assert_eq!(heartbeat.pop(start + Duration::from_secs(19)), None);
+        let late = start + Duration::from_secs(26);
+        assert_eq!(heartbeat.pop(late), Some(Due::Timeout(b, 7)));
+        assert_eq!(heartbeat.pop(late), Some(Due::Ping(a, 0)));
+        assert_eq!(heartbeat.pop(late), Some(Due::Ping(b, 0)));
+        assert_eq!(heartbeat.pop(late), None);
+    }
+}
