@@ -45,8 +45,7 @@ pub enum Part<'a> {
 
 const TEXT: u8 = 0x81;
 const BINARY: u8 = 0x82;
-/// FIN and opcode, 7 bits, 64 bits.
-const MAX_HEADER: usize = 10;
+const CLOSE: u8 = 0x88;
 
 impl Frame {
     /// One text message made of `pieces`, laid end to end.
@@ -61,14 +60,33 @@ impl Frame {
 
     /// One binary message.
     pub fn binary(payload: &[u8]) -> Self {
-        let mut out = Vec::with_capacity(MAX_HEADER + payload.len());
+        let mut out = Vec::with_capacity(message_len(payload.len()));
         let span = push_message(&mut out, BINARY, payload.len(), |out| out.extend_from_slice(payload));
         Self { bytes: out.into(), spans: smallvec![span], class: Class::Reliable }
     }
 
+    /// A WebSocket close frame with this payload: nothing, or a code in two bytes. It has no part for polling clients.
+    pub fn close(payload: &[u8]) -> Self {
+        let mut out = Vec::with_capacity(message_len(payload.len()));
+        push_message(&mut out, CLOSE, payload.len(), |out| out.extend_from_slice(payload));
+        Self { bytes: out.into(), spans: SmallVec::new(), class: Class::Reliable }
+    }
+
+    /// Bytes of whole WebSocket frames that were made elsewhere. They have no part for polling clients.
+    pub fn raw(bytes: Bytes) -> Self {
+        Self { bytes, spans: SmallVec::new(), class: Class::Reliable }
+    }
+
+    /// A text message whose frame is known: at most 125 bytes behind a header of two.
+    pub(crate) fn fixed(frame: &'static [u8]) -> Self {
+        let span = Span { start: 2, end: offset(frame.len()), binary: false };
+        Self { bytes: Bytes::from_static(frame), spans: smallvec![span], class: Class::Reliable }
+    }
+
     fn build(pieces: &[&str], attachments: &[Bytes]) -> Self {
         let text_len = pieces.iter().map(|piece| piece.len()).sum::<usize>();
-        let total = attachments.iter().map(|bytes| MAX_HEADER + bytes.len()).sum::<usize>() + MAX_HEADER + text_len;
+        let total = attachments.iter().map(|bytes| message_len(bytes.len())).sum::<usize>() + message_len(text_len);
+        // Exactly as much as needed: `Bytes` takes over a full vector without a second allocation.
         let mut out = Vec::with_capacity(total);
         let mut spans = smallvec![push_message(&mut out, TEXT, text_len, |out| {
             for piece in pieces {
@@ -108,6 +126,16 @@ impl Frame {
             }
         })
     }
+}
+
+/// Bytes of a message with its header.
+fn message_len(payload: usize) -> usize {
+    let header = match payload {
+        0..=125 => 2,
+        126..=0xffff => 4,
+        _ => 10,
+    };
+    header + payload
 }
 
 fn push_message(out: &mut Vec<u8>, opcode: u8, len: usize, write: impl FnOnce(&mut Vec<u8>)) -> Span {

@@ -1,4 +1,4 @@
-//! The types that both decoders produce.
+//! What the Socket.IO decoder gives. It must never copy what it can borrow: most packets are read once and dropped.
 
 use std::borrow::Cow;
 
@@ -11,6 +11,13 @@ pub struct Packet<'a> {
     pub namespace: Cow<'a, str>,
     /// What it says.
     pub body: Body<'a>,
+}
+
+impl Packet<'_> {
+    /// The same packet with texts of its own, to outlive the message that it came in.
+    pub fn into_owned(self) -> Packet<'static> {
+        Packet { namespace: own(self.namespace), body: self.body.into_owned() }
+    }
 }
 
 /// What a [`Packet`] says.
@@ -55,4 +62,26 @@ pub struct Ack<'a> {
     pub args: Cow<'a, str>,
     /// The bytes that placeholder 0, 1, … stand for.
     pub attachments: Vec<Bytes>,
+}
+
+impl Body<'_> {
+    fn into_owned(self) -> Body<'static> {
+        match self {
+            Self::Connect { auth } => Body::Connect { auth: own(auth) },
+            Self::Disconnect => Body::Disconnect,
+            Self::Event(event) => Body::Event(Event {
+                id: event.id,
+                name: own(event.name),
+                args: own(event.args),
+                first: event.first.map(own),
+                attachments: event.attachments,
+            }),
+            Self::Ack(ack) => Body::Ack(Ack { id: ack.id, args: own(ack.args), attachments: ack.attachments }),
+            Self::ConnectError => Body::ConnectError,
+        }
+    }
+}
+
+fn own(text: Cow<'_, str>) -> Cow<'static, str> {
+    Cow::Owned(text.into_owned())
 }

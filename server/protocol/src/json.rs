@@ -1,0 +1,233 @@
+//! Just enough JSON to check a payload and find its parts without building values. It must never read numbers or texts
+//! as anything but text: what they mean is the application's business.
+//!
+//! serde_json checks the grammar. All other functions here take JSON that it has found to be valid.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::error::Rejection;
+
+/// The texts of the first two elements of an array.
+#[derive(Debug, Default)]
+pub(crate) struct Array<'a> {
+    pub(crate) first: Option<&'a str>,
+    pub(crate) second: Option<&'a str>,
+}
+
+/// Checks a whole text; `None` if it is not exactly one JSON array.
+pub(crate) fn array(text: &str) -> Option<Array<'_>> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let array = json.deserialize_seq(Elements).ok()?;
+    json.end().ok()?;
+    Some(array)
+}
+
+struct Elements;
+
+impl<'de> Visitor<'de> for Elements {
+    type Value = Array<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Array<'de>, A::Error> {
+        let Some(first) = seq.next_element::<&RawValue>()? else { return Ok(Array::default()) };
+        let second = seq.next_element::<&RawValue>()?;
+        if second.is_some() {
+            while seq.next_element::<IgnoredAny>()?.is_some() {}
+        }
+        Ok(Array { first: Some(first.get()), second: second.map(RawValue::get) })
+    }
+}
+
+/// Whether a whole text is exactly one JSON object.
+pub(crate) fn is_object(text: &str) -> bool {
+    text.starts_with('{') && serde_json::from_str::<IgnoredAny>(text).is_ok()
+}
+
+/// Without the white space around it.
+pub(crate) fn trim(text: &str) -> &str {
+    text.trim_matches([' ', '\t', '\n', '\r'])
+}
+
+/// Whether it starts with white space.
+pub(crate) fn is_indented(text: &str) -> bool {
+    text.starts_with([' ', '\t', '\n', '\r'])
+}
+
+/// What the text of a JSON string says; `None` if it is not a string.
+///
+/// # Errors
+/// It has half a surrogate pair.
+pub(crate) fn string(text: &str) -> Option<Result<Cow<'_, str>, Rejection>> {
+    let inner = text.strip_prefix('"')?.strip_suffix('"')?;
+    if !inner.contains('\\') {
+        return Some(Ok(Cow::Borrowed(inner)));
+    }
+    // The grammar is known to be right, so only a lone surrogate can still fail.
+    Some(serde_json::from_str(text).map(Cow::Owned).map_err(|_| Rejection::BadText))
+}
+
+/// How large a text is, seen from outside: never less than the truth, and cheap.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outline {
+    /// Brackets and braces that open, those inside strings included.
+    opens: usize,
+    commas: usize,
+    escapes: bool,
+}
+
+impl Outline {
+    pub(crate) fn of(json: &str) -> Self {
+        let mut outline = Self { opens: 0, commas: 0, escapes: false };
+        // Counting in bytes, in blocks that cannot overflow one, is what lets the compiler use vector instructions.
+        for block in json.as_bytes().chunks(255) {
+            let (mut opens, mut commas, mut escapes) = (0_u8, 0_u8, 0_u8);
+            for &byte in block {
+                opens = opens.wrapping_add(u8::from((byte == b'[') | (byte == b'{')));
+                commas = commas.wrapping_add(u8::from(byte == b','));
+                escapes |= u8::from(byte == b'\\');
+            }
+            outline.opens += usize::from(opens);
+            outline.commas += usize::from(commas);
+            outline.escapes |= escapes != 0;
+        }
+        outline
+    }
+}
+
+/// Whether `json` stays within both limits. Each element of an array and each member of an object is a value.
+///
+/// # Errors
+/// Which limit it breaks.
+pub(crate) fn check_size(json: &str, outline: Outline, max_depth: usize, max_values: usize) -> Result<(), Rejection> {
+    if outline.opens <= max_depth && outline.opens + outline.commas <= max_values {
+        return Ok(());
+    }
+    let (mut depth, mut values) = (0_usize, 0_usize);
+    let mut after_open = false;
+    for token in Tokens::of(json) {
+        // A comma announces one value; the first value of an array or object has none in front.
+        values += usize::from(token == Token::Comma) + usize::from(after_open && token != Token::Close);
+        after_open = matches!(token, Token::Open { .. });
+        match token {
+            Token::Open { .. } => depth += 1,
+            Token::Close => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > max_depth {
+            return Err(Rejection::TooDeep);
+        }
+        if values > max_values {
+            return Err(Rejection::TooManyValues);
+        }
+    }
+    Ok(())
+}
+
+/// Whether every `\u` escape is a character or half of a pair.
+///
+/// # Errors
+/// [`Rejection::BadText`]
+pub(crate) fn check_text(json: &str, outline: Outline) -> Result<(), Rejection> {
+    if !outline.escapes {
+        return Ok(());
+    }
+    let mut rest = json;
+    // In valid JSON a backslash always starts an escape, and only occurs in strings.
+    while let Some((_, escape)) = rest.split_once('\\') {
+        rest = match unicode_escape(escape) {
+            None => skip(escape, 1),
+            Some((0xd800..=0xdbff, after)) => match after.strip_prefix('\\').and_then(unicode_escape) {
+                Some((0xdc00..=0xdfff, after)) => after,
+                _ => return Err(Rejection::BadText),
+            },
+            Some((0xdc00..=0xdfff, _)) => return Err(Rejection::BadText),
+            Some((_, after)) => after,
+        };
+    }
+    Ok(())
+}
+
+/// The number of `uXXXX`, and what follows it.
+fn unicode_escape(text: &str) -> Option<(u16, &str)> {
+    let digits = text.strip_prefix('u')?;
+    let (digits, rest) = digits.split_at_checked(4)?;
+    Some((u16::from_str_radix(digits, 16).ok()?, rest))
+}
+
+fn skip(text: &str, bytes: usize) -> &str {
+    text.get(bytes..).unwrap_or_default()
+}
+
+/// A piece of valid JSON. Colons are left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Token<'a> {
+    /// An array or an object begins.
+    Open {
+        object: bool,
+    },
+    /// It ends.
+    Close,
+    Comma,
+    /// A key, text, number or word, as it is written.
+    Scalar(&'a str),
+}
+
+/// The pieces of valid JSON in their order. On anything else they are wrong, but they do end.
+pub(crate) struct Tokens<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Tokens<'a> {
+    pub(crate) fn of(json: &'a str) -> Self {
+        Self { rest: json }
+    }
+
+    fn take(&mut self, bytes: usize) -> &'a str {
+        let (taken, rest) = self.rest.split_at_checked(bytes).unwrap_or((self.rest, ""));
+        self.rest = rest;
+        taken
+    }
+}
+
+impl<'a> Iterator for Tokens<'a> {
+    type Item = Token<'a>;
+
+    fn next(&mut self) -> Option<Token<'a>> {
+        self.rest = self.rest.trim_start_matches([' ', '\t', '\n', '\r', ':']);
+        let token = match self.rest.as_bytes().first()? {
+            b'[' => Token::Open { object: false },
+            b'{' => Token::Open { object: true },
+            b']' | b'}' => Token::Close,
+            b',' => Token::Comma,
+            b'"' => return Some(Token::Scalar(self.take(string_len(self.rest)))),
+            _ => {
+                let ends = |byte: u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b':' | b',' | b']' | b'}');
+                let len = self.rest.bytes().position(ends).unwrap_or(self.rest.len());
+                return Some(Token::Scalar(self.take(len)));
+            }
+        };
+        self.take(1);
+        Some(token)
+    }
+}
+
+/// Bytes of the string that `text` starts with, both quotes counted.
+fn string_len(text: &str) -> usize {
+    let mut escaped = false;
+    for (at, byte) in text.bytes().enumerate().skip(1) {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
