@@ -2,7 +2,7 @@
 //!
 //! A server's WebSocket frames are not masked, so the bytes of a message are the same for every receiver. A `Frame`
 //! holds exactly these bytes, and remembers where the payload of each WebSocket message lies in them, so that a
-//! long-polling client can be served from the same allocation.
+//! long-polling client can be served from the same allocation. It must never change once it is made.
 
 use bytes::Bytes;
 use smallvec::{SmallVec, smallvec};

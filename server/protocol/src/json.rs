@@ -231,3 +231,97 @@ fn string_len(text: &str) -> usize {
     }
     text.len()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn depth(value: &Value) -> usize {
+        match value {
+            Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+            Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
+            _ => 0,
+        }
+    }
+
+    fn values(value: &Value) -> usize {
+        match value {
+            Value::Array(items) => items.len() + items.iter().map(values).sum::<usize>(),
+            Value::Object(members) => members.len() + members.values().map(values).sum::<usize>(),
+            _ => 0,
+        }
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let text = r#"["\\,:\[\]{} a\n\u{1F600}]{0,6}"#;
+        let leaf = prop_oneof![Just(Value::Null), any::<i8>().prop_map(Value::from), text.prop_map(Value::from)];
+        leaf.prop_recursive(6, 40, 5, move |inner| {
+            prop_oneof![
+                vec(inner.clone(), 0..5).prop_map(Value::from),
+                vec((text, inner), 0..5).prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn size_is_that_of_the_value(json in any_json(), indented in any::<bool>()) {
+            let text = if indented { serde_json::to_string_pretty(&json).unwrap() } else { json.to_string() };
+            let outline = Outline::of(&text);
+            let (depth, values) = (depth(&json), values(&json));
+            prop_assert_eq!(check_size(&text, outline, depth, values), Ok(()));
+            if let Some(less) = depth.checked_sub(1) {
+                prop_assert_eq!(check_size(&text, outline, less, usize::MAX), Err(Rejection::TooDeep));
+            }
+            if let Some(less) = values.checked_sub(1) {
+                prop_assert_eq!(check_size(&text, outline, usize::MAX, less), Err(Rejection::TooManyValues));
+            }
+        }
+
+        /// serde_json, which does not say why it refuses a text, refuses these escapes for surrogates only.
+        #[test]
+        fn text_is_refused_where_serde_json_refuses_it(escapes in vec(
+            prop_oneof![
+                Just(r"\ud83d"), Just(r"\ude00"), Just(r"\uD800"), Just(r"\uDFFF"), Just(r"\u0041"), Just(r"\ue000"),
+                Just(r"\\"), Just(r#"\""#), Just(r"\n"), Just("u"), Just("d800"), Just("é"),
+            ],
+            0..8,
+        )) {
+            let text = format!("[\"{}\"]", escapes.concat());
+            prop_assert!(array(&text).is_some(), "{} is not valid", text);
+            let taken = serde_json::from_str::<Value>(&text).is_ok();
+            prop_assert_eq!(check_text(&text, Outline::of(&text)).is_ok(), taken, "{}", text);
+        }
+
+        #[test]
+        fn tokens_are_all_of_the_text(json in any_json()) {
+            let text = json.to_string();
+            let spell = |token| match token {
+                Token::Open { object } => if object { "{" } else { "[" }.to_owned(),
+                Token::Close => "]".to_owned(),
+                Token::Comma => ",".to_owned(),
+                Token::Scalar(scalar) => scalar.to_owned(),
+            };
+            let rebuilt: String = Tokens::of(&text).map(spell).collect();
+            // Colons and the kind of a closing bracket are not in the tokens; count what is.
+            prop_assert_eq!(rebuilt.len() + colons(&json), text.len());
+        }
+
+        #[test]
+        fn tokens_end_on_any_text(text in any::<String>()) {
+            prop_assert!(Tokens::of(&text).count() <= text.len());
+        }
+    }
+
+    fn colons(value: &Value) -> usize {
+        match value {
+            Value::Array(items) => items.iter().map(colons).sum(),
+            Value::Object(members) => members.len() + members.values().map(colons).sum::<usize>(),
+            _ => 0,
+        }
+    }
+}

@@ -1,4 +1,5 @@
-//! Identifiers: what a session, a socket and a recoverable session are called.
+//! Identifiers: what a session, a socket and a recoverable session are called. They must never come from anything but
+//! the system's random source: who can guess one can take what it names.
 
 use std::fmt;
 
@@ -56,15 +57,15 @@ impl SessionId {
     /// The id that `text` spells; `None` if it does not have the form of one.
     pub fn parse(text: &str) -> Option<Self> {
         let id: [u8; 28] = text.as_bytes().try_into().ok()?;
-        URL_SAFE_NO_PAD.decode(id).ok()?;
+        decode(&id)?;
         Some(Self(id))
     }
 
     /// The gateway and the shard that hold the session.
     pub fn place(&self) -> (u32, u8) {
-        match URL_SAFE_NO_PAD.decode(self.0).as_deref() {
-            Ok([a, b, c, d, shard, ..]) => (u32::from_be_bytes([*a, *b, *c, *d]), *shard),
-            _ => (0, 0),
+        match decode(&self.0) {
+            Some([a, b, c, d, shard, ..]) => (u32::from_be_bytes([a, b, c, d]), shard),
+            None => (0, 0),
         }
     }
 
@@ -79,6 +80,12 @@ fn encode<const N: usize>(raw: &[u8]) -> [u8; N] {
     // Both lengths are multiples of three bytes, so the text fills `out` exactly.
     let _ = URL_SAFE_NO_PAD.encode_slice(raw, &mut out);
     out
+}
+
+fn decode(id: &[u8; 28]) -> Option<[u8; 21]> {
+    let mut raw = [0; 21];
+    URL_SAFE_NO_PAD.decode_slice(id, &mut raw).ok()?;
+    Some(raw)
 }
 
 fn ascii(bytes: &[u8]) -> &str {
