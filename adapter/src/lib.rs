@@ -22,8 +22,8 @@ use futures::future::BoxFuture;
 
 pub use message::{Broadcast, Event, Flags, Peer, Replies, Reply, Request, Target};
 pub use store::{
-    Append, Appended, Check, Counter, Entry, LogRead, Once, Position, SavedSession, SessionRoom, Share, Snapshot, Store,
-    StoreError, Totals,
+    Append, Appended, Check, Counter, Entry, LogRead, Once, Position, SavedSession, SessionRoom, Share, Snapshot,
+    Store, StoreError, Totals,
 };
 
 /// Carries broadcasts and questions between gateways. It never touches local sockets and never blocks the caller.
@@ -34,7 +34,9 @@ pub trait Adapter: Send + Sync + 'static {
     /// [`QueueFull`] when the outgoing queue is full; the other gateways do not get this broadcast.
     fn broadcast(&self, broadcast: Broadcast) -> Result<(), QueueFull>;
 
-    /// Asks the other gateways, and collects their answers for at most `timeout`.
+    /// Asks the other gateways, and collects their answers for at most `timeout` from this call. The question leaves at the
+    /// call, in order with broadcasts, whether or not the future is polled. An order ([`Request::is_answered`] says which are)
+    /// is answered at once with no [`Replies`].
     ///
     /// # Errors
     /// [`RequestError`] names how many gateways answered in time, and holds what they said.
@@ -52,7 +54,9 @@ pub trait Adapter: Send + Sync + 'static {
 
 /// What an engine calls when something arrives for this gateway. Implemented once, by the gateway.
 ///
-/// The calls are made in order, from one thread at a time per engine, and must not block.
+/// The calls are made in order, from one thread at a time per engine. They must be quick and must not block. They must not call
+/// back into the engine, not even by dropping the last reference to it: the embedded one makes them under its locks, and would
+/// wait for itself. Hand over to a queue of your own.
 pub trait Inbound: Send + Sync + 'static {
     /// A cheap check on the name alone, before anything is decoded: has this gateway a member of `room`?
     fn wants(&self, namespace: &str, room: &str) -> bool;

@@ -72,6 +72,17 @@ pub enum Request {
     BroadcastAck(Broadcast),
 }
 
+impl Request {
+    /// Whether it is a question: an order has no answer, and nobody waits for one.
+    pub fn is_answered(&self) -> bool {
+        match self {
+            Self::FetchSockets(_) | Self::BroadcastAck(_) => true,
+            Self::Join(..) | Self::Leave(..) | Self::Disconnect { .. } => false,
+            Self::ServerSideEmit { ack, .. } => *ack,
+        }
+    }
+}
+
 /// One socket, as `fetchSockets` lists it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Peer {
@@ -92,7 +103,8 @@ pub struct Replies {
     pub answers: Vec<Vec<serde_json::Value>>,
 }
 
-/// Where an answer goes. Dropped unanswered, the asker waits until its deadline.
+/// Where an answer goes. Dropped unanswered, this gateway counts as one that did not answer; the asker goes on waiting for
+/// the others, until its deadline.
 #[derive(Debug)]
 pub struct Reply(mpsc::Sender<Vec<serde_json::Value>>);
 

@@ -13,8 +13,11 @@ pub trait Store: Send + Sync + 'static {
     /// Takes the next `seq` of the stream, writes the entry to its log, changes its state fields, and publishes
     /// the entry to every gateway, this one included: all of it, or nothing.
     ///
+    /// In this order: a repetition of [`Append::once`] is answered; [`Append::checks`] are tried; then the change is made.
+    ///
     /// # Errors
-    /// [`StoreError::Conflict`] when one of [`Append::checks`] does not hold.
+    /// [`StoreError::Conflict`] when one of [`Append::checks`] does not hold, [`StoreError::TooLarge`] when a bound is reached;
+    /// nothing has changed then. [`StoreError::Unavailable`].
     fn append(&self, append: Append) -> BoxFuture<'_, Result<Appended, StoreError>>;
 
     /// The stream's position, state fields and newest `history` entries named `event` (oldest first), all of one moment.
@@ -27,14 +30,14 @@ pub trait Store: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<Option<Snapshot>, StoreError>>;
 
     /// Entries after `after`, oldest first, at most `limit`; see [`LogRead`] for what happens when some of them are gone.
-    fn read<'a>(
-        &'a self,
-        stream: &'a str,
-        after: Position,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<LogRead, StoreError>>;
+    /// A position past the end of the log is [`LogRead::Gone`] too: it comes from a life that was lost. The default position
+    /// (no epoch, `seq` 0) is the beginning of whatever life there is. Of a stream that does not exist nothing is newer than
+    /// `seq` 0, and everything else is gone.
+    fn read<'a>(&'a self, stream: &'a str, after: Position, limit: usize)
+    -> BoxFuture<'a, Result<LogRead, StoreError>>;
 
-    /// Entries named `event` with `seq` below `before` (`None`: from the newest), at most `limit`, oldest first.
+    /// Entries named `event` with `seq` below `before` (`None`: from the newest), at most `limit`, oldest first. Erased ones
+    /// are left out, here and in [`Snapshot::history`].
     fn history<'a>(
         &'a self,
         stream: &'a str,
@@ -57,8 +60,12 @@ pub trait Store: Send + Sync + 'static {
     fn streams(&self) -> BoxFuture<'_, Result<Vec<String>, StoreError>>;
 
     /// Saves a session that may come back under `pid`, for `ttl` from now; `None` forgets it at once.
-    fn save_session(&self, pid: Id, session: Option<SavedSession>, ttl: Duration)
-    -> BoxFuture<'_, Result<(), StoreError>>;
+    fn save_session(
+        &self,
+        pid: Id,
+        session: Option<SavedSession>,
+        ttl: Duration,
+    ) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// The session saved under `pid`, which stays saved: a recovery that fails half-way can be tried again.
     fn session(&self, pid: Id) -> BoxFuture<'_, Result<Option<SavedSession>, StoreError>>;
@@ -107,7 +114,8 @@ pub struct Append {
     pub checks: Vec<Check>,
     /// Makes a repetition return the first entry and change nothing.
     pub once: Option<Once>,
-    /// Entries of the log to blank: their text is gone for history and replay, their `seq` stays.
+    /// Entries of the log to blank: their text (`data`) is gone for history and replay, their `seq`, name and `set` stay.
+    /// Numbers that are not in the log are no error.
     pub erase: Vec<u64>,
 }
 
@@ -134,7 +142,8 @@ pub struct Once {
 pub enum Appended {
     /// A new entry.
     New(Arc<Entry>),
-    /// [`Append::once`] had been used; this is the entry of that time, and nothing was changed.
+    /// [`Append::once`] had been used; this is the entry as it was at that time (even if it has been trimmed or erased since),
+    /// and nothing was changed.
     Repeat(Arc<Entry>),
 }
 
