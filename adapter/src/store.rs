@@ -198,7 +198,7 @@ pub struct Totals {
     pub viewers: u64,
     /// The most there ever were at once.
     pub peak: u64,
-    /// Different users, an estimate within 2%.
+    /// Different users: exact while they are few (a few hundred), then an estimate with a standard error below 1%.
     pub unique: u64,
     /// All counters, sorted by name.
     pub counters: Vec<Counter>,

@@ -186,6 +186,6 @@ mod tests {
             user: "customer-0123456789".to_owned(),
             rooms: vec![room("stream:spring-sale-2026"), room("user:customer-0123456789")],
         };
-        assert_eq!(pack(&session).len(), 120);
+        assert_eq!(pack(&session).len(), 115);
     }
 }
