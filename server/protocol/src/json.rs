@@ -282,6 +282,13 @@ mod tests {
             }
         }
 
+        #[test]
+        fn an_outline_counts_every_byte(opens in 0..1100_usize, commas in 0..1100_usize, escape in any::<bool>()) {
+            let text = format!("{}{}{}", "[".repeat(opens), ",".repeat(commas), if escape { "\\" } else { "" });
+            let outline = Outline::of(&text);
+            prop_assert_eq!((outline.opens, outline.commas, outline.escapes), (opens, commas, escape));
+        }
+
         /// serde_json, which does not say why it refuses a text, refuses these escapes for surrogates only.
         #[test]
         fn text_is_refused_where_serde_json_refuses_it(escapes in vec(

@@ -134,6 +134,8 @@ fn an_event_is_answered_if_it_has_half_a_surrogate_pair() {
     for json in [
         r#"["a","\ud800"]"#,
         r#"["a","\uDFFF"]"#,
+        r#"["a","\udbff"]"#,
+        r#"["a","\udc00"]"#,
         r#"["a","\ud83d\ud83d\ude00"]"#,
         r#"["a","\ud83d \ude00"]"#,
         r#"["a","\ud83d\n"]"#,
@@ -144,7 +146,13 @@ fn an_event_is_answered_if_it_has_half_a_surrogate_pair() {
         assert_eq!(error(&format!("23{json}")), rejected, "{json}");
         assert!(!rejected.is_fatal());
     }
-    for json in [r#"["a","\ud83d\ude00"]"#, r#"["a","\\ud800"]"#, r#"["a","\\\\ud800"]"#, r#"["a","\u0000\u001e"]"#] {
+    for json in [
+        r#"["a","\ud83d\ude00"]"#,
+        r#"["a","\ud800\udc00\udbff\udfff"]"#,
+        r#"["a","\\ud800"]"#,
+        r#"["a","\\\\ud800"]"#,
+        r#"["a","\u0000\u001e"]"#,
+    ] {
         assert_eq!(event(&format!("2{json}")).args, json);
     }
 }
@@ -232,6 +240,7 @@ fn placeholders_stand_for_each_attachment_once() {
         // Further members are lost to receivers, so a placeholder among them would be too.
         r#"["a",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1,"more":1}]"#,
         r#"["a",{"_placeholder":true,"num":0,"in":{"_placeholder":true,"num":1}}]"#,
+        r#"["a",{"in":{},"_placeholder":true,"num":1},{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#,
         r#"["a",{"_placeholder":true,"num":0,"num":1},{"_placeholder":true,"num":1}]"#,
         r#"["a",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1},{"_placeholder":true,"num":1}]"#,
     ] {
