@@ -1,2 +1,125 @@
-//! Placeholder.
-fn main() {}
+//! `haat-bench`: measures a Socket.IO server over WebSocket, and what the kernel could do in its place.
+//!
+//! One thread plays every viewer and publisher. It must never report a figure without having checked that everything
+//! arrived: a fast server that loses messages is not fast.
+//!
+//! - [`driver`], [`client`], [`frame`]: the event loop, one connection, its bytes
+//! - [`audience`], [`crowd`], [`publisher`], [`schedule`], [`stamp`], [`order`], [`load`]: who watches, what is published, what came
+//! - [`scenario`]: one file per question
+//! - [`limit`]: the server that only writes
+//! - [`target`], [`template`], [`token`], [`proc`]: the server under test
+//! - [`report`], [`progress`]: what is said
+
+mod audience;
+mod client;
+mod crowd;
+mod driver;
+mod frame;
+mod limit;
+mod load;
+mod order;
+mod proc;
+mod progress;
+mod publisher;
+mod report;
+mod scenario;
+mod schedule;
+mod stamp;
+mod target;
+mod template;
+mod token;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::progress::Progress;
+use crate::report::Found;
+use crate::scenario::compare::{CompareArgs, What};
+use crate::scenario::{Run, churn, compare, fanout, idle, saturate};
+use crate::target::TargetArgs;
+
+/// Measures a Socket.IO server over WebSocket.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// A fixed rate into rooms of viewers: cost and latency of a delivery
+    Fanout(Box<fanout::FanoutArgs>),
+    /// A rising rate: the most deliveries per second
+    Saturate(Box<saturate::SaturateArgs>),
+    /// Connections that joined and say nothing: memory, lost joins
+    Idle(Box<idle::IdleArgs>),
+    /// Viewers who come and go: cycles per second
+    Churn(Box<churn::ChurnArgs>),
+    /// fanout or saturate against the server and the limit in turns: share of the limit
+    Compare(CompareArgs),
+    /// Play the server of the limit (the scenarios start it themselves)
+    LimitServer(limit::LimitArgs),
+}
+
+/// Exit status 0: measured, nothing lost. 1: measured, but messages, joins or cycles were lost. 2: not measured.
+fn main() -> ExitCode {
+    match measure(&Cli::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            Progress::new(false).note(&format!("haat-bench: {error:#}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn measure(cli: &Cli) -> anyhow::Result<bool> {
+    // Ten thousand connections need as many descriptors; the hard limit is the machine owner's word.
+    rlimit::increase_nofile_limit(u64::MAX).context("raising the limit of open files")?;
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, interrupted.clone()).context("signals")?;
+    }
+    let Some(options) = options(&cli.command) else {
+        if let Command::LimitServer(args) = &cli.command {
+            limit::serve(args, &interrupted)?;
+        }
+        return Ok(true);
+    };
+    let mut run = Run { interrupted, progress: Progress::new(options.quiet) };
+    let found = match &cli.command {
+        Command::Fanout(args) => Found::Fanout(fanout::run(args, &mut run)?),
+        Command::Saturate(args) => Found::Saturate(saturate::run(args, &mut run)?),
+        Command::Idle(args) => Found::Idle(idle::run(args, &mut run)?),
+        Command::Churn(args) => Found::Churn(churn::run(args, &mut run)?),
+        Command::Compare(args) => Found::Compare(compare::run(args, &mut run)?),
+        Command::LimitServer(_) => return Ok(true),
+    };
+    // Clears the line that it rewrites, before the table.
+    drop(run);
+    report::print(&found)?;
+    if let Some(path) = &options.json {
+        report::write_json(path, &found)?;
+    }
+    Ok(report::clean(&found))
+}
+
+fn options(command: &Command) -> Option<&TargetArgs> {
+    match command {
+        Command::Fanout(args) => Some(&args.target),
+        Command::Saturate(args) => Some(&args.target),
+        Command::Idle(args) => Some(&args.target),
+        Command::Churn(args) => Some(&args.target),
+        Command::Compare(CompareArgs { what, .. }) => match what {
+            What::Fanout(args) => Some(&args.target),
+            What::Saturate(args) => Some(&args.target),
+        },
+        Command::LimitServer(_) => None,
+    }
+}

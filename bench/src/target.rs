@@ -1,0 +1,403 @@
+//! What is measured and how to talk to it: address, packets, tokens; and how it is started.
+
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use crate::client::Role;
+use crate::driver::{Driver, Waiting};
+use crate::limit::Variant;
+use crate::proc::{self, Server};
+use crate::template::{Template, Values};
+use crate::token::{Mint, Permission};
+
+/// Connections that one source address can hold towards one server port.
+const PER_SOURCE: usize = 25_000;
+
+/// Options that say what is measured.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct TargetArgs {
+    /// The server: ws://host:port/path
+    #[arg(long, default_value = "ws://127.0.0.1:3000/socket.io/")]
+    url: String,
+    /// Packets of a known server; each can be replaced by its own option
+    #[arg(long, value_enum, default_value_t = Preset::Haat)]
+    preset: Preset,
+    /// HS256 secret to make tokens with
+    #[arg(long, env = "HAAT_AUTH_SECRET", hide_env_values = true)]
+    secret: Option<String>,
+    /// Event that sets up each room before the run: ["stream:start",{"stream":"{room}"}]
+    #[arg(long)]
+    setup: Option<String>,
+    /// Event that joins a room; joined means acknowledged
+    #[arg(long)]
+    join: Option<String>,
+    /// Event that leaves a room
+    #[arg(long)]
+    leave: Option<String>,
+    /// Event that publishes {text} to a room
+    #[arg(long)]
+    publish: Option<String>,
+    /// Name of the event that is a delivery
+    #[arg(long)]
+    event: Option<String>,
+    /// Name of the event that reports a failed command
+    #[arg(long)]
+    error_event: Option<String>,
+    /// CONNECT payload of everyone
+    #[arg(long)]
+    auth: Option<String>,
+    /// CONNECT payload of publishers and of the connection that sets up
+    #[arg(long)]
+    publisher_auth: Option<String>,
+    /// CONNECT payload of viewers
+    #[arg(long)]
+    viewer_auth: Option<String>,
+    /// Start this server for the run, as `sh -c "exec …"` (write `env A=b server` to set variables)
+    #[arg(long)]
+    server_cmd: Option<String>,
+    /// Pin the started server to this core
+    #[arg(long)]
+    server_core: Option<usize>,
+    /// File for what the started server says
+    #[arg(long)]
+    server_log: Option<PathBuf>,
+    /// Process id of a server that is already running, for its CPU time and memory
+    #[arg(long)]
+    pid: Option<u32>,
+    /// Pin the generator to this core
+    #[arg(long)]
+    client_core: Option<usize>,
+    /// Measure the limit instead of a server: plain sockets, the same bytes
+    #[arg(long, value_enum)]
+    pub(crate) limit: Option<Variant>,
+    /// Bytes of a delivered frame in the limit
+    #[arg(long, default_value_t = 370)]
+    pub(crate) frame_bytes: usize,
+    /// Connections being set up at once
+    #[arg(long, default_value_t = 256)]
+    pub(crate) connecting: usize,
+    /// Seconds without progress after which what is missing is given up
+    #[arg(long, default_value_t = 10.0)]
+    pub(crate) patience: f64,
+    /// How the generator waits when nothing is ready
+    #[arg(long, value_enum, default_value_t = Waiting::Sleep)]
+    pub(crate) waiting: Waiting,
+    /// Write the result as JSON
+    #[arg(long)]
+    pub(crate) json: Option<PathBuf>,
+    /// Nothing on stderr while it runs
+    #[arg(long)]
+    pub(crate) quiet: bool,
+}
+
+/// Servers whose packets are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Preset {
+    /// This project's server.
+    Haat,
+    /// A Socket.IO server with the events join(room), leave(room), say(room, text) and chat(text).
+    Node,
+}
+
+struct Packets {
+    setup: &'static str,
+    join: &'static str,
+    leave: &'static str,
+    publish: &'static str,
+    event: &'static str,
+    error_event: &'static str,
+    publisher_auth: &'static str,
+}
+
+impl Preset {
+    fn packets(self) -> Packets {
+        match self {
+            Self::Haat => Packets {
+                setup: r#"["stream:start",{"stream":"{room}","title":"{room}"}]"#,
+                join: r#"["stream:join",{"stream":"{room}"}]"#,
+                leave: r#"["stream:leave",{"stream":"{room}"}]"#,
+                publish: r#"["chat:send",{"stream":"{room}","text":"{text}"}]"#,
+                event: "chat:message",
+                error_event: "error:command",
+                publisher_auth: r#"{"token":"{token}"}"#,
+            },
+            Self::Node => Packets {
+                setup: "",
+                join: r#"["join","{room}"]"#,
+                leave: r#"["leave","{room}"]"#,
+                publish: r#"["say","{room}","{text}"]"#,
+                event: "chat",
+                error_event: "",
+                publisher_auth: "",
+            },
+        }
+    }
+}
+
+/// Who a connection belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Who {
+    /// Watches only.
+    Viewer,
+    /// Publishes as well.
+    Publisher,
+    /// Sets up rooms.
+    Supplier,
+}
+
+/// The server under test, ready to be dialled.
+pub(crate) struct Target {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// Its process, if known.
+    pub(crate) server: Server,
+    /// Whether it is the limit server.
+    pub(crate) limit: Option<Variant>,
+    /// Event that sets up a room.
+    pub(crate) setup: Option<Template>,
+    /// Event that leaves a room.
+    pub(crate) leave: Option<Template>,
+    prefix: String,
+    host: String,
+    path: String,
+    join: Template,
+    publish: Template,
+    event: String,
+    error_event: String,
+    viewer_auth: Option<Template>,
+    publisher_auth: Option<Template>,
+    mint: Option<Mint>,
+}
+
+impl Target {
+    /// Reads the options, pins the generator, starts the server if asked to.
+    ///
+    /// # Errors
+    /// If an option does not fit, or the server does not start.
+    pub(crate) fn open(args: &TargetArgs) -> anyhow::Result<Self> {
+        if let Some(core) = args.client_core {
+            proc::pin_self(core)?;
+        }
+        let (host, path) = split_url(&args.url)?;
+        let mut address = resolve(&host)?;
+        let packets = args.preset.packets();
+        let pick = |given: &Option<String>, preset: &str| given.clone().unwrap_or_else(|| preset.to_owned());
+        let publisher_auth = args
+            .publisher_auth
+            .clone()
+            .or_else(|| args.auth.clone())
+            .unwrap_or_else(|| packets.publisher_auth.to_owned());
+        let viewer_auth = args.viewer_auth.clone().or_else(|| args.auth.clone()).unwrap_or_default();
+        let limit = args.limit;
+        let event = pick(&args.event, packets.event);
+        let server = match (limit, &args.server_cmd) {
+            (Some(variant), _) => {
+                address = SocketAddr::new(address.ip(), free_port(address.ip())?);
+                let command = variant.command(address, args.frame_bytes, &event)?;
+                Server::start(&command, args.server_core, address, args.server_log.as_deref())?
+            }
+            (None, Some(command)) => Server::start(command, args.server_core, address, args.server_log.as_deref())?,
+            (None, None) => Server::attached(args.pid),
+        };
+        Ok(Self {
+            address,
+            server,
+            limit,
+            setup: optional(&pick(&args.setup, packets.setup), Template::event)?,
+            leave: optional(&pick(&args.leave, packets.leave), Template::event)?,
+            prefix: format!("bench-{:06x}", run_number()),
+            host,
+            path,
+            join: Template::event(&pick(&args.join, packets.join))?,
+            publish: Template::event(&pick(&args.publish, packets.publish))?,
+            event,
+            error_event: pick(&args.error_event, packets.error_event),
+            viewer_auth: optional(&viewer_auth, Template::auth)?,
+            publisher_auth: optional(&publisher_auth, Template::auth)?,
+            mint: args.secret.as_deref().map(Mint::new),
+        })
+    }
+
+    /// An event loop that knows this server's events.
+    ///
+    /// # Errors
+    /// If the kernel gives no epoll instance.
+    pub(crate) fn driver(&self, waiting: Waiting, interrupted: Arc<AtomicBool>) -> anyhow::Result<Driver> {
+        let (event, error_event) = (&self.event, &self.error_event);
+        Driver::new(event, error_event, waiting, interrupted)
+    }
+
+    /// Name of a room of this run.
+    pub(crate) fn room(&self, room: usize) -> String {
+        match self.limit {
+            Some(_) => format!("{room:06}"),
+            None => format!("{}-{room}", self.prefix),
+        }
+    }
+
+    /// What connection `n` says of itself; with `joining`, it joins that room as soon as CONNECT is answered.
+    ///
+    /// # Errors
+    /// If a token is wanted and there is no secret.
+    pub(crate) fn role(&self, who: Who, n: usize, joining: Option<usize>) -> anyhow::Result<Role> {
+        if self.limit.is_some() {
+            let line = match (who, joining) {
+                (Who::Viewer, Some(room)) => format!("room {}\n", self.room(room)),
+                _ => "control\n".to_owned(),
+            };
+            return Ok(Role::Limit { line });
+        }
+        let user = user(who, n);
+        let auth = match who {
+            Who::Viewer => &self.viewer_auth,
+            Who::Publisher | Who::Supplier => &self.publisher_auth,
+        };
+        let payload = match auth {
+            None => String::new(),
+            Some(auth) => {
+                let token = match (&self.mint, auth.wants_token()) {
+                    (_, false) => String::new(),
+                    (Some(mint), true) => mint.token(&user, permission(who))?,
+                    (None, true) => bail!("tokens need --secret or HAAT_AUTH_SECRET"),
+                };
+                auth.fill(&Values { token: &token, user: &user, n, ..Values::default() })
+            }
+        };
+        Ok(Role::SocketIo {
+            request: self.request(),
+            connect: format!("40{payload}"),
+            join: joining.map(|room| self.join_event(who, n, room)),
+        })
+    }
+
+    /// The event with which connection `n` joins a room.
+    pub(crate) fn join_event(&self, who: Who, n: usize, room: usize) -> String {
+        self.fill(&self.join, who, n, room)
+    }
+
+    /// A template filled for connection `n` and a room.
+    pub(crate) fn fill(&self, template: &Template, who: Who, n: usize, room: usize) -> String {
+        template.fill(&Values { room: &self.room(room), user: &user(who, n), n, ..Values::default() })
+    }
+
+    /// What stands before and behind the text when connection `n` publishes to a room.
+    ///
+    /// # Errors
+    /// If the template has no `{text}`.
+    pub(crate) fn publish_around(&self, n: usize, room: usize) -> anyhow::Result<(String, String)> {
+        if self.limit.is_some() {
+            return Ok((format!("42{}", self.room(room)), String::new()));
+        }
+        self.publish
+            .around_text(&Values { room: &self.room(room), user: &user(Who::Publisher, n), n, ..Values::default() })
+            .map(|(before, after)| (format!("42{before}"), after))
+            .context("the publish template has no {text}")
+    }
+
+    /// The address to dial from: several are needed when one has too few ports.
+    pub(crate) fn source(&self, n: usize, count: usize) -> Option<IpAddr> {
+        if count <= PER_SOURCE || !self.address.ip().is_loopback() || !self.address.is_ipv4() {
+            return None;
+        }
+        let last = u8::try_from(2 + n / PER_SOURCE).ok()?;
+        Some(IpAddr::from([127, 0, 0, last]))
+    }
+
+    fn request(&self) -> String {
+        let (host, path) = (&self.host, &self.path);
+        format!(
+            "GET {path}?EIO=4&transport=websocket HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\n\
+             Connection: Upgrade\r\nSec-WebSocket-Key: aGFhdC1iZW5jaC1oYWF0IQ==\r\n\
+             Sec-WebSocket-Version: 13\r\n\r\n"
+        )
+    }
+}
+
+/// Patience as a duration.
+pub(crate) fn patience(args: &TargetArgs) -> Duration {
+    Duration::from_secs_f64(args.patience.clamp(0.1, 3_600.0))
+}
+
+fn user(who: Who, n: usize) -> String {
+    match who {
+        Who::Viewer => format!("viewer-{n}"),
+        Who::Publisher => format!("publisher-{n}"),
+        Who::Supplier => format!("supplier-{n}"),
+    }
+}
+
+fn permission(who: Who) -> Permission {
+    match who {
+        Who::Supplier => Permission::Supplier,
+        Who::Viewer | Who::Publisher => Permission::Viewer,
+    }
+}
+
+fn optional<E>(template: &str, parse: impl FnOnce(&str) -> Result<Template, E>) -> Result<Option<Template>, E> {
+    match template {
+        "" => Ok(None),
+        template => parse(template).map(Some),
+    }
+}
+
+fn split_url(url: &str) -> anyhow::Result<(String, String)> {
+    let rest = url
+        .strip_prefix("ws://")
+        .or_else(|| url.strip_prefix("http://"))
+        .with_context(|| format!("{url}: only ws:// and http:// can be measured"))?;
+    let (host, path) = match rest.find('/') {
+        Some(at) => rest.split_at(at),
+        None => (rest, "/socket.io/"),
+    };
+    if path.contains(['?', ' ']) {
+        bail!("{url}: a path without query is expected");
+    }
+    let path = if path == "/" { "/socket.io/" } else { path };
+    Ok((host.to_owned(), path.to_owned()))
+}
+
+fn resolve(host: &str) -> anyhow::Result<SocketAddr> {
+    let with_port = match host.rsplit_once(':') {
+        Some(_) => host.to_owned(),
+        None => format!("{host}:80"),
+    };
+    with_port
+        .to_socket_addrs()
+        .with_context(|| format!("{host}: host:port is expected"))?
+        .next()
+        .with_context(|| format!("{host}: no address"))
+}
+
+fn free_port(ip: IpAddr) -> anyhow::Result<u16> {
+    let listener = std::net::TcpListener::bind((ip, 0)).context("a port for the limit server")?;
+    Ok(listener.local_addr()?.port())
+}
+
+/// Differs from run to run, so that a second run does not meet the first one's rooms.
+fn run_number() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(std::process::id()) & 0xff_ffff
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_split_into_host_and_path() {
+        let split = |url: &str| split_url(url).ok();
+        let pair = |host: &str, path: &str| Some((host.to_owned(), path.to_owned()));
+        assert_eq!(split("ws://127.0.0.1:3000/io/"), pair("127.0.0.1:3000", "/io/"));
+        assert_eq!(split("http://localhost:1"), pair("localhost:1", "/socket.io/"));
+        assert_eq!(split("wss://host:1/"), None);
+        assert_eq!(split("ws://host:1/?a=b"), None);
+    }
+}
