@@ -1,0 +1,107 @@
+//! The audience of a fleet is the sum of what its gateways say.
+
+use std::time::Duration;
+
+use haat_adapter::{Counter, Share, Totals};
+
+use super::fleet::Fleet;
+
+const LEASE: Duration = Duration::from_secs(3);
+
+async fn sync(fleet: &Fleet, gateway: usize, share: Share) -> Totals {
+    let gateway = &fleet.gateways[gateway];
+    gateway.store.sync(&gateway.name, LEASE, vec![share]).await.unwrap().remove(0)
+}
+
+fn share(stream: &str) -> Share {
+    Share { stream: stream.to_owned(), ..Share::default() }
+}
+
+fn viewers(viewers: u64) -> Share {
+    Share { viewers, ..share("spring") }
+}
+
+fn users(names: impl IntoIterator<Item = String>) -> Share {
+    Share { users: names.into_iter().collect(), ..share("spring") }
+}
+
+fn counter(name: &str, value: u64) -> Counter {
+    Counter { name: name.to_owned(), value }
+}
+
+pub(crate) async fn sums_the_viewers_of_all_gateways(fleet: Fleet) {
+    assert_eq!(sync(&fleet, 0, viewers(10)).await.viewers, 10);
+    assert_eq!(sync(&fleet, 1, viewers(5)).await.viewers, 15);
+    assert_eq!(sync(&fleet, 2, viewers(0)).await.viewers, 15);
+    assert_eq!(sync(&fleet, 2, Share { viewers: 7, ..share("summer") }).await.viewers, 7);
+}
+
+pub(crate) async fn replaces_a_share_and_gives_it_up_at_zero(fleet: Fleet) {
+    sync(&fleet, 0, viewers(10)).await;
+    sync(&fleet, 1, viewers(5)).await;
+    assert_eq!(sync(&fleet, 0, viewers(3)).await.viewers, 8);
+    assert_eq!(sync(&fleet, 0, viewers(0)).await.viewers, 5);
+}
+
+pub(crate) async fn lapses_without_renewal(fleet: Fleet) {
+    sync(&fleet, 0, viewers(10)).await;
+    sync(&fleet, 1, viewers(5)).await;
+    (fleet.pass)(Duration::from_secs(2)).await;
+    assert_eq!(sync(&fleet, 1, viewers(5)).await.viewers, 15);
+    (fleet.pass)(Duration::from_secs(2)).await;
+    assert_eq!(sync(&fleet, 1, viewers(6)).await.viewers, 6);
+    assert_eq!(sync(&fleet, 0, viewers(1)).await.viewers, 7);
+}
+
+pub(crate) async fn remembers_the_peak(fleet: Fleet) {
+    sync(&fleet, 0, viewers(10)).await;
+    sync(&fleet, 1, viewers(5)).await;
+    sync(&fleet, 0, viewers(2)).await;
+    let totals = sync(&fleet, 1, viewers(1)).await;
+    assert_eq!((totals.viewers, totals.peak), (3, 15));
+}
+
+pub(crate) async fn counts_a_user_of_two_gateways_once(fleet: Fleet) {
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    assert_eq!(sync(&fleet, 0, users(names(&["ana", "bo"]))).await.unique, 2);
+    assert_eq!(sync(&fleet, 1, users(names(&["bo", "chi", "chi"]))).await.unique, 3);
+    assert_eq!(sync(&fleet, 2, users(names(&[]))).await.unique, 3);
+    assert_eq!(sync(&fleet, 2, share("summer")).await.unique, 0);
+}
+
+/// The bound is six standard errors: a right engine never fails it.
+pub(crate) async fn estimates_a_crowd(fleet: Fleet) {
+    const CROWD: u64 = 100_000;
+    for block in (0..CROWD).collect::<Vec<_>>().chunks(10_000) {
+        sync(&fleet, 0, users(block.iter().map(|user| format!("user-{user}")))).await;
+    }
+    let unique = sync(&fleet, 1, share("spring")).await.unique;
+    let error = (unique as f64 / CROWD as f64 - 1.0).abs();
+    assert!(error < 0.05, "{CROWD} were counted as {unique}");
+}
+
+pub(crate) async fn adds_counters_up(fleet: Fleet) {
+    let add = |counters: &[(&str, u64)]| {
+        let add = counters.iter().map(|(name, value)| counter(name, *value)).collect();
+        Share { add, ..share("spring") }
+    };
+    sync(&fleet, 0, add(&[("reactions.like", 1), ("messages", 2)])).await;
+    sync(&fleet, 1, add(&[("reactions.heart", 5), ("messages", 3)])).await;
+    let totals = sync(&fleet, 2, add(&[])).await;
+    let expected = [counter("messages", 5), counter("reactions.heart", 5), counter("reactions.like", 1)];
+    assert_eq!(totals.counters, expected);
+}
+
+pub(crate) async fn answers_in_the_order_of_the_shares(fleet: Fleet) {
+    let names = ["summer", "spring", "winter", "autumn"];
+    let shares = names.iter().enumerate().map(|(index, name)| Share { viewers: index as u64 + 1, ..share(name) });
+    let totals = fleet.store().sync("gateway-0", LEASE, shares.collect()).await.unwrap();
+    assert_eq!(totals.iter().map(|totals| totals.viewers).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert_eq!(fleet.store().sync("gateway-0", LEASE, vec![]).await, Ok(vec![]));
+}
+
+pub(crate) async fn never_creates_a_stream(fleet: Fleet) {
+    sync(&fleet, 0, viewers(10)).await;
+    assert_eq!(fleet.store().streams().await, Ok(vec![]));
+    assert_eq!(fleet.store().snapshot("spring", "chat:message", 1).await, Ok(None));
+}
