@@ -256,3 +256,48 @@ fn connect_from(source: IpAddr, server: SocketAddr) -> io::Result<TcpStream> {
     }
     Ok(TcpStream::from_std(socket.into()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_address_is_the_one_the_server_sees() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = listener.local_addr().unwrap();
+        let source = IpAddr::from([127, 0, 0, 9]);
+        let mut driver = Driver::new("chat", "", Waiting::Sleep, Arc::default()).unwrap();
+        let role = Role::Limit { line: "hello\n".to_owned() };
+        driver.dial(server, Some(source), role, 3).unwrap();
+        let (_far, peer) = listener.accept().unwrap();
+        assert_eq!(peer.ip(), source);
+    }
+
+    #[test]
+    fn a_refused_connection_is_heard_of_once() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let closed = listener.local_addr().unwrap();
+        drop(listener);
+        let mut driver = Driver::new("chat", "", Waiting::Sleep, Arc::default()).unwrap();
+        let role = Role::Limit { line: String::new() };
+        driver.dial(closed, None, role, 7).unwrap();
+        let heard = loop {
+            driver.wait_until(driver.now_ns() + 10_000_000).unwrap();
+            driver.read_some(1);
+            if let Some(heard) = driver.next() {
+                break heard;
+            }
+        };
+        assert_eq!(heard.tag, 7);
+        assert!(matches!(heard.notice, Notice::Lost(Loss::Io(_))));
+        assert!(driver.next().is_none());
+        assert!(driver.client(heard.id).is_none());
+    }
+
+    #[test]
+    fn a_signal_ends_the_wait() {
+        let interrupted = Arc::new(AtomicBool::new(true));
+        let mut driver = Driver::new("chat", "", Waiting::Sleep, interrupted).unwrap();
+        assert!(driver.wait_until(0).is_err());
+    }
+}

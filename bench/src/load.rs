@@ -93,8 +93,11 @@ pub(crate) struct Outcome {
     pub(crate) deliveries_per_cpu_second: Option<f64>,
     /// Resident memory of the server at the end, bytes.
     pub(crate) server_rss: Option<u64>,
-    /// Share of its time that the generator's thread was busy.
+    /// Share of its time that the generator's thread was busy, waiting for the next due time included.
     pub(crate) generator_busy: f64,
+    /// Cores' worth of CPU time that neither the server nor the generator had: other processes, or the machine's host.
+    /// Well above 0, the figures are spoilt. `None` if the server's process is not known.
+    pub(crate) others_busy: Option<f64>,
     /// How late messages left the generator: 99 of 100 were less late, milliseconds.
     pub(crate) generator_lag_p99_ms: f64,
     /// Why publishing was ended early, if it was.
@@ -123,6 +126,7 @@ pub(crate) fn run(
     let _ = audience.publishers.take_lag();
     let server_cpu = server.cpu_seconds();
     let own_cpu = proc::own_cpu_seconds().unwrap_or(0.0);
+    let machine_cpu = proc::machine_cpu_seconds();
     let start_ns = driver.now_ns() + LEAD_NS;
     let mut schedule = Schedule::new(start_ns, load.messages_per_second, load.span);
     let mut watch = Watch::new(load);
@@ -131,7 +135,8 @@ pub(crate) fn run(
     // Before listening on: an idle server's time is not the load's.
     let server_cpu = server_cpu.zip(server.cpu_seconds()).map(|(before, after)| after - before);
     let own_cpu = proc::own_cpu_seconds().unwrap_or(0.0) - own_cpu;
-    let wall_seconds = (driver.now_ns() - start_ns) as f64 / 1e9;
+    let machine_cpu = machine_cpu.zip(proc::machine_cpu_seconds()).map(|(before, after)| after - before);
+    let wall_seconds = (driver.now_ns().saturating_sub(start_ns) as f64 / 1e9).max(1e-3);
     let listen_until_ns = driver.now_ns() + LISTEN_ON.as_nanos() as u64;
     while driver.now_ns() < listen_until_ns {
         driver.wait_until(listen_until_ns)?;
@@ -158,7 +163,10 @@ pub(crate) fn run(
         server_cpu_seconds: server_cpu,
         deliveries_per_cpu_second: server_cpu.filter(|cpu| *cpu > 0.0).map(|cpu| delivered / cpu),
         server_rss: server.memory().map(|memory| memory.rss),
-        generator_busy: own_cpu / wall_seconds.max(1e-9),
+        generator_busy: own_cpu / wall_seconds,
+        others_busy: machine_cpu
+            .zip(server_cpu)
+            .map(|(machine, server)| (machine - server - own_cpu).max(0.0) / wall_seconds),
         generator_lag_p99_ms: Latency::of(&audience.publishers.take_lag()).p99_ms,
         stopped: watch.stopped,
     })

@@ -42,7 +42,8 @@ impl Server {
         Self { pid, child: None }
     }
 
-    /// Starts `command` with the shell, pinned to `core` if given, and waits until `address` accepts connections.
+    /// Starts `command` with the shell, pinned to `core` (any core if none), and waits until `address` accepts
+    /// connections.
     ///
     /// # Errors
     /// If it ends, or does not listen within 30 s, or something else already listens there.
@@ -56,18 +57,10 @@ impl Server {
             bail!("something already listens on {address}");
         }
         let script = format!("exec {command}");
-        let mut line = match core {
-            Some(core) => {
-                let mut line = Command::new("taskset");
-                line.args(["-c", &core.to_string(), "sh", "-c", &script]);
-                line
-            }
-            None => {
-                let mut line = Command::new("sh");
-                line.args(["-c", &script]);
-                line
-            }
-        };
+        // Explicit even for any core: the generator's own pinning would be inherited.
+        let cores = core.map_or_else(all_cores, |core| core.to_string());
+        let mut line = Command::new("taskset");
+        line.args(["-c", &cores, "sh", "-c", &script]);
         line.stdin(Stdio::null());
         match log {
             Some(path) => {
@@ -140,6 +133,11 @@ impl Drop for Server {
     }
 }
 
+/// CPU seconds that the whole machine spent on processes, and those that its host took away.
+pub(crate) fn machine_cpu_seconds() -> Option<f64> {
+    parse_machine(&fs::read_to_string("/proc/stat").ok()?)
+}
+
 /// CPU seconds of this process.
 pub(crate) fn own_cpu_seconds() -> Option<f64> {
     cpu_seconds("self")
@@ -191,8 +189,35 @@ pub(crate) fn host() -> Host {
     }
 }
 
+/// By the process's own account, which counts threads that have ended, or by its threads', which is finer: the larger.
 fn cpu_seconds(pid: &str) -> Option<f64> {
-    parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    let whole = parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    let fine: f64 = threads
+        .flatten()
+        .filter_map(|thread| fs::read_to_string(thread.path().join("schedstat")).ok())
+        .filter_map(|text| text.split(' ').next()?.parse::<f64>().ok())
+        .sum();
+    Some(whole.max(fine / 1e9))
+}
+
+fn all_cores() -> String {
+    let online = fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
+    match online.trim() {
+        "" => "0".to_owned(),
+        list => list.to_owned(),
+    }
+}
+
+/// User, nice, system and steal of the first line of `/proc/stat`.
+fn parse_machine(text: &str) -> Option<f64> {
+    let mut fields = text.lines().next()?.split_ascii_whitespace();
+    if fields.next()? != "cpu" {
+        return None;
+    }
+    let ticks: Vec<f64> = fields.map_while(|field| field.parse().ok()).collect();
+    let of = |field: usize| ticks.get(field).copied().unwrap_or(0.0);
+    Some((of(0) + of(1) + of(2) + of(7)) / TICKS)
 }
 
 /// User and kernel time of a `/proc/<pid>/stat` line. The command's name may hold anything, so count from its end.
@@ -222,6 +247,22 @@ mod tests {
         let line = "12 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 150 50 7 7 20 0 1";
         assert_eq!(parse_stat(line), Some(2.0));
         assert_eq!(parse_stat("12 (a"), None);
+    }
+
+    #[test]
+    fn the_machines_time_leaves_out_idle_and_interrupts() {
+        let text = "cpu  100 20 30 9999 8 7 6 50 0 0\ncpu0 1 1 1 1\n";
+        assert_eq!(parse_machine(text), Some(2.0));
+        assert_eq!(parse_machine("intr 5"), None);
+    }
+
+    #[test]
+    fn own_cpu_time_grows_with_work() {
+        let started = Instant::now();
+        let before = own_cpu_seconds().unwrap();
+        while own_cpu_seconds().unwrap() < before + 0.02 {}
+        let wall = started.elapsed().as_secs_f64();
+        assert!(wall * host().cores as f64 >= 0.02, "{wall} s are too short for 20 ms of CPU time");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::load::{Latency, Outcome};
 use crate::proc::{self, Host};
 use crate::scenario::churn::Churn;
-use crate::scenario::compare::Compare;
+use crate::scenario::compare::{Compare, Runs};
 use crate::scenario::fanout::Fanout;
 use crate::scenario::idle::Idle;
 use crate::scenario::saturate::Saturate;
@@ -32,6 +32,9 @@ pub(crate) enum Found {
     /// Of `compare`.
     Compare(Compare),
 }
+
+/// Cores' worth of other processes above which a figure should not be believed.
+const DISTURBED: f64 = 0.1;
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -96,7 +99,10 @@ pub(crate) fn clean(found: &Found) -> bool {
         Found::Saturate(found) => found.best_step.is_some(),
         Found::Idle(found) => found.joins_lost == 0 && found.dialed.settled == found.dialed.asked,
         Found::Churn(found) => found.failures == 0 && found.cycles > 0,
-        Found::Compare(found) => found.figures.iter().all(|figure| figure.ratio.is_finite()),
+        Found::Compare(found) => match &found.runs {
+            Runs::Fanout(pairs) => pairs.iter().all(|pair| pair.server.load.clean() && pair.limit.load.clean()),
+            Runs::Saturate(pairs) => pairs.iter().all(|pair| pair.server.best_step.and(pair.limit.best_step).is_some()),
+        },
     }
 }
 
@@ -140,6 +146,9 @@ fn load(table: &mut Table, load: &Outcome) {
             load.generator_lag_p99_ms
         ),
     );
+    if let Some(others) = load.others_busy {
+        table.text("others", others_busy(others));
+    }
     if let Some(error) = &load.first_error {
         table.text("first error", format!("{error} ({} events)", load.errors));
     }
@@ -197,6 +206,8 @@ fn saturate(table: &mut Table, found: &Saturate) {
         if let Some(per_cpu) = step.load.deliveries_per_cpu_second {
             table.number("deliveries per server CPU second", per_cpu);
         }
+        let others = found.steps.iter().filter_map(|step| step.load.others_busy);
+        table.text("others", others_busy(others.fold(0.0, f64::max)));
     }
 }
 
@@ -247,6 +258,9 @@ fn churn(table: &mut Table, found: &Churn) {
         table.number("cycles per server CPU second", per_cpu);
     }
     table.text("generator", format!("{:.0}% busy", found.generator_busy * 100.0));
+    if let Some(others) = found.others_busy {
+        table.text("others", others_busy(others));
+    }
     table.number("failures", found.failures as f64);
     if let Some(failure) = &found.first_failure {
         table.text("first failure", failure.as_str());
@@ -258,6 +272,7 @@ fn compare(table: &mut Table, found: &Compare) {
         let values: Vec<String> = values.iter().copied().map(number).collect();
         values.join(", ")
     };
+    table.text("others", others_busy(found.others_busy));
     for figure in &found.figures {
         table.text(
             figure.name,
@@ -271,6 +286,11 @@ fn compare(table: &mut Table, found: &Compare) {
         table.text("  server runs", runs(&figure.server_runs));
         table.text("  limit runs", runs(&figure.limit_runs));
     }
+}
+
+fn others_busy(cores: f64) -> String {
+    let verdict = if cores > DISTURBED { ": the figures are spoilt, measure again on a quiet machine" } else { "" };
+    format!("{:.0}% of a core was used by other processes{verdict}", cores * 100.0)
 }
 
 fn audience(rooms: usize, viewers: usize) -> String {

@@ -65,6 +65,8 @@ pub(crate) struct Churn {
     pub(crate) cycles_per_cpu_second: Option<f64>,
     /// Share of its time that the generator's thread was busy.
     pub(crate) generator_busy: f64,
+    /// Cores' worth of CPU time that neither the server nor the generator had.
+    pub(crate) others_busy: Option<f64>,
 }
 
 /// Runs `churn`.
@@ -102,11 +104,13 @@ pub(crate) fn run(args: &ChurnArgs, run: &mut Run) -> anyhow::Result<Churn> {
     mill.forget();
     let server_cpu = mill.target.server.cpu_seconds();
     let own_cpu = proc::own_cpu_seconds().unwrap_or(0.0);
+    let machine_cpu = proc::machine_cpu_seconds();
     let start_ns = mill.driver.now_ns();
     mill.turn(args.seconds, &mut run.progress)?;
     let seconds = (mill.driver.now_ns() - start_ns) as f64 / 1e9;
     let own_cpu = proc::own_cpu_seconds().unwrap_or(0.0) - own_cpu;
     let server_cpu = server_cpu.zip(mill.target.server.cpu_seconds()).map(|(before, after)| after - before);
+    let machine_cpu = machine_cpu.zip(proc::machine_cpu_seconds()).map(|(before, after)| after - before);
     Ok(Churn {
         cycles: mill.cycles,
         seconds,
@@ -118,6 +122,9 @@ pub(crate) fn run(args: &ChurnArgs, run: &mut Run) -> anyhow::Result<Churn> {
         server_cpu_seconds: server_cpu,
         cycles_per_cpu_second: server_cpu.filter(|cpu| *cpu > 0.0).map(|cpu| mill.cycles as f64 / cpu),
         generator_busy: own_cpu / seconds,
+        others_busy: machine_cpu
+            .zip(server_cpu)
+            .map(|(machine, server)| (machine - server - own_cpu).max(0.0) / seconds),
     })
 }
 

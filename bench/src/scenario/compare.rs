@@ -34,6 +34,8 @@ pub(crate) enum What {
 pub(crate) struct Compare {
     /// How the limit writes.
     pub(crate) limit: Variant,
+    /// Cores' worth of CPU time of other processes in the worst run.
+    pub(crate) others_busy: f64,
     /// The figures compared, each with its medians.
     pub(crate) figures: Vec<Figure>,
     /// Every run, in order: the server's and the limit's in turns.
@@ -102,8 +104,11 @@ fn compare_fanout(repeat: usize, args: &FanoutArgs, run: &mut Run) -> anyhow::Re
         pairs.push(Pair { server, limit });
     }
     let per_cpu = |fanout: &Fanout| fanout.load.deliveries_per_cpu_second.unwrap_or(0.0);
+    let others =
+        pairs.iter().flat_map(|pair| [&pair.server.load, &pair.limit.load]).filter_map(|load| load.others_busy);
     Ok(Compare {
         limit: variant,
+        others_busy: others.fold(0.0, f64::max),
         figures: vec![
             figure("deliveries per CPU second", &pairs, per_cpu),
             figure("median latency, ms", &pairs, |f| f.load.latency.p50_ms),
@@ -129,8 +134,13 @@ fn compare_saturate(repeat: usize, args: &SaturateArgs, run: &mut Run) -> anyhow
         let limit = saturate::run(&args, run)?;
         pairs.push(Pair { server, limit });
     }
+    let others = pairs
+        .iter()
+        .flat_map(|pair| pair.server.steps.iter().chain(&pair.limit.steps))
+        .filter_map(|step| step.load.others_busy);
     Ok(Compare {
         limit: variant,
+        others_busy: others.fold(0.0, f64::max),
         figures: vec![figure("most deliveries per second", &pairs, |s| s.best_deliveries_per_second)],
         runs: Runs::Saturate(pairs),
     })
