@@ -39,7 +39,7 @@ server=${SERVER_CMD:-env
     HAAT_LIMITS_JOINS_PER_SECOND=0
     HAAT_LIMITS_STAFF_PER_SECOND=0
     target/release/haat serve}
-server=$(tr -s ' \n' ' ' <<<"$server")
+server=$(printf %s "$server" | tr -s ' \n' ' ')
 
 options=(--url "ws://127.0.0.1:$port/socket.io/" --server-cmd "$server"
     --server-core "${SERVER_CORE:-0}" --client-core "${CLIENT_CORE:-1}")

@@ -113,7 +113,6 @@ fn compare_fanout(repeat: usize, args: &FanoutArgs, run: &mut Run) -> anyhow::Re
             figure("deliveries per CPU second", &pairs, per_cpu),
             figure("median latency, ms", &pairs, |f| f.load.latency.p50_ms),
             figure("p99 latency, ms", &pairs, |f| f.load.latency.p99_ms),
-            figure("deliveries missing", &pairs, |f| f.load.verdict.missing() as f64),
         ],
         runs: Runs::Fanout(pairs),
     })
