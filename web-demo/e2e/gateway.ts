@@ -1,0 +1,84 @@
+/**
+ * A real gateway for the tests, and the people who use it. `HAAT_BIN` names the binary (default: the workspace's debug build).
+ * It listens on loopback only and ends with the tests.
+ */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import net from 'node:net';
+import { fileURLToPath } from 'node:url';
+
+const binary = process.env.HAAT_BIN ?? fileURLToPath(new URL('../../target/debug/haat', import.meta.url));
+const demo = fileURLToPath(new URL('../dist', import.meta.url));
+const secret = 'only-for-these-tests-0123456789abcdef';
+
+export interface Person {
+  sub: string;
+  name: string;
+  role?: 'viewer' | 'supplier' | 'moderator';
+}
+
+async function freePort(): Promise<number> {
+  const server = net.createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as net.AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+export class Gateway {
+  private output = '';
+
+  private constructor(
+    readonly port: number,
+    private readonly child: ChildProcess,
+  ) {
+    for (const stream of [child.stdout, child.stderr]) {
+      stream?.on('data', (chunk: Buffer) => (this.output = (this.output + chunk).slice(-8000)));
+    }
+  }
+
+  static async start(settings: Record<string, string> = {}): Promise<Gateway> {
+    const [port, privatePort] = [await freePort(), await freePort()];
+    const env = {
+      PATH: process.env.PATH,
+      HAAT_LISTEN: `127.0.0.1:${port}`,
+      HAAT_PRIVATE_LISTEN: `127.0.0.1:${privatePort}`,
+      HAAT_AUTH_SECRET: secret,
+      HAAT_DEMO: demo,
+      ...settings,
+    };
+    const child = spawn(binary, ['serve'], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const gateway = new Gateway(port, child);
+    await gateway.answers();
+    return gateway;
+  }
+
+  get origin(): string {
+    return `http://127.0.0.1:${this.port}`;
+  }
+
+  /** A token of an hour for that stream. */
+  token({ sub, name, role = 'viewer' }: Person, stream: string): string {
+    const args = ['token', '--sub', sub, '--name', name, '--role', role, '--streams', stream];
+    return execFileSync(binary, args, { env: { PATH: process.env.PATH, HAAT_AUTH_SECRET: secret }, encoding: 'utf8' }).trim();
+  }
+
+  async stop(): Promise<void> {
+    if (this.child.exitCode !== null) return;
+    const gone = once(this.child, 'exit');
+    this.child.kill('SIGKILL');
+    await gone;
+  }
+
+  private async answers(): Promise<void> {
+    for (const until = Date.now() + 20_000; Date.now() < until; ) {
+      if (this.child.exitCode !== null) break;
+      const response = await fetch(this.origin).catch(() => null);
+      if (response?.ok) return;
+      await new Promise((again) => setTimeout(again, 50));
+    }
+    await this.stop();
+    throw new Error(`the gateway did not come up:\n${this.output}`);
+  }
+}

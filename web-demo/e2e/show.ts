@@ -1,0 +1,97 @@
+/** The people of a live show as browser pages, and what a test asks them. */
+import { type Browser, type BrowserContext, expect, type Page, test as base } from '@playwright/test';
+import { fileURLToPath } from 'node:url';
+import { Gateway, type Person } from './gateway';
+
+export const phone = { width: 360, height: 640 };
+export const desktop = { width: 1280, height: 800 };
+const screens = fileURLToPath(new URL('./screens', import.meta.url));
+
+export interface Look {
+  viewport?: { width: number; height: number };
+  colorScheme?: 'light' | 'dark';
+  /** Where the page is opened; default: at the gateway itself. */
+  origin?: string;
+}
+
+let shows = 0;
+
+/** One stream and everybody who looks at it. */
+export class Show {
+  readonly stream = `show-${process.pid}-${++shows}`;
+  private readonly contexts: BrowserContext[] = [];
+  /** Errors of any page: a policy violation, an exception. Must stay empty. */
+  readonly errors: string[] = [];
+
+  constructor(
+    readonly gateway: Gateway,
+    private readonly browser: Browser,
+  ) {}
+
+  viewer(person: Person | null, look: Look = {}): Promise<Page> {
+    return this.open('/', person, look);
+  }
+
+  /** The console of the one who sells. */
+  console(look: Look = {}): Promise<Page> {
+    return this.open('/console.html', { sub: 'meena', name: 'Meena Textiles', role: 'supplier' }, { viewport: desktop, ...look });
+  }
+
+  /** A console with the stream already on air. */
+  async onAir(title = 'Handloom sarees from Chanderi', look: Look = {}): Promise<Page> {
+    const page = await this.console(look);
+    await page.getByLabel('Title').fill(title);
+    await page.getByRole('button', { name: 'Go live' }).click();
+    await expect(page.getByTestId('stream-status')).toHaveText('LIVE');
+    return page;
+  }
+
+  async close(): Promise<void> {
+    for (const context of this.contexts) await context.close();
+  }
+
+  private async open(path: string, person: Person | null, look: Look): Promise<Page> {
+    const context = await this.browser.newContext({ viewport: look.viewport ?? phone, colorScheme: look.colorScheme ?? 'light' });
+    this.contexts.push(context);
+    const page = await context.newPage();
+    page.on('pageerror', (error) => this.errors.push(String(error)));
+    page.on('console', (line) => {
+      // What a pulled cable makes the browser say is no fault of the page.
+      const isNetwork = /ERR_|WebSocket connection to|Failed to load resource/.test(line.text());
+      if (line.type() === 'error' && !isNetwork) this.errors.push(line.text());
+    });
+    const token = person ? `token=${this.gateway.token(person, this.stream)}&` : '';
+    await page.goto(`${look.origin ?? this.gateway.origin}${path}#${token}stream=${this.stream}`);
+    return page;
+  }
+}
+
+export async function say(page: Page, text: string): Promise<void> {
+  const field = page.getByRole('textbox', { name: 'Say something…' });
+  await field.fill(text);
+  await field.press('Enter');
+}
+
+/** The texts of the chat as the page shows them, in order. */
+export const texts = (page: Page) => page.getByTestId('text').allTextContents();
+
+export const phase = (page: Page) => page.getByTestId('status');
+
+export const shot = (page: Page, name: string) => page.screenshot({ path: `${screens}/${name}.png` });
+
+export const test = base.extend<{ show: Show }, { gateway: Gateway }>({
+  gateway: [
+    async ({}, use) => {
+      const gateway = await Gateway.start();
+      await use(gateway);
+      await gateway.stop();
+    },
+    { scope: 'worker' },
+  ],
+  show: async ({ gateway, browser }, use) => {
+    const show = new Show(gateway, browser);
+    await use(show);
+    await show.close();
+    expect(show.errors).toEqual([]);
+  },
+});

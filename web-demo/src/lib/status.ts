@@ -1,0 +1,38 @@
+/** What a person should be told about the connection right now. Nothing, when all is well. */
+import type { LiveState } from './live';
+import type { Words } from './text.en';
+
+export interface Status {
+  /** busy: it will pass · good: news · calm: a fact · bad: needs the person */
+  tone: 'busy' | 'good' | 'calm' | 'bad';
+  text: string;
+  canWatchAsGuest?: boolean;
+  canTryAgain?: boolean;
+}
+
+export function statusOf(state: LiveState, words: Words, online: boolean, now: number): Status | null {
+  const { phase } = words;
+  switch (state.phase) {
+    case 'connecting':
+    case 'reconnecting':
+      if (!online) return { tone: 'busy', text: phase.offline };
+      if (state.phase === 'connecting') return { tone: 'busy', text: phase.connecting };
+      return { tone: 'busy', text: state.moving ? phase.moving : phase.reconnecting };
+    case 'expired':
+      return { tone: 'bad', text: phase.expired, canWatchAsGuest: true };
+    case 'refused':
+      return { tone: 'bad', text: phase.refused, canWatchAsGuest: !state.guest, canTryAgain: true };
+    case 'banned':
+      return { tone: 'bad', text: phase.banned };
+    default:
+      break;
+  }
+  if (state.closesAt !== null) {
+    const seconds = Math.max(0, Math.ceil((state.closesAt - now) / 1000));
+    return { tone: 'bad', text: phase.expiring(seconds), canWatchAsGuest: true };
+  }
+  if (state.caughtUp !== null) return { tone: 'good', text: phase.caughtUp(state.caughtUp) };
+  if (state.phase === 'waiting') return { tone: 'calm', text: phase.waiting };
+  if (state.phase === 'ended') return { tone: 'calm', text: phase.ended };
+  return null;
+}

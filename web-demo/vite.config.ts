@@ -1,0 +1,25 @@
+import { fileURLToPath } from 'node:url';
+import { svelte } from '@sveltejs/vite-plugin-svelte';
+import { defineConfig } from 'vitest/config';
+
+const page = (name: string) => fileURLToPath(new URL(name, import.meta.url));
+
+export default defineConfig({
+  plugins: [svelte()],
+  // Relative addresses: the pages work from any folder the gateway serves them in.
+  base: './',
+  build: {
+    target: 'es2022',
+    // The inline polyfill would break the gateway's content security policy.
+    modulePreload: { polyfill: false },
+    rolldownOptions: {
+      input: { viewer: page('index.html'), console: page('console.html') },
+      output: { chunkFileNames: 'assets/shared-[hash].js' },
+    },
+  },
+  server: {
+    host: '127.0.0.1',
+    proxy: { '/socket.io': { target: 'http://127.0.0.1:3000', ws: true } },
+  },
+  test: { include: ['src/**/*.test.ts'], environment: 'node' },
+});
