@@ -54,8 +54,11 @@ pub(crate) struct Latency {
 }
 
 impl Latency {
-    /// The percentiles of a histogram in nanoseconds.
+    /// The percentiles of a histogram in nanoseconds; 0 of an empty one.
     pub(crate) fn of(histogram: &Histogram<u64>) -> Self {
+        if histogram.is_empty() {
+            return Self::default();
+        }
         let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e6;
         Self {
             count: histogram.len(),

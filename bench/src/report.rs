@@ -437,6 +437,7 @@ mod tests {
             histogram.saturating_record(ms * 1_000_000);
         }
         let latency = Latency::of(&histogram);
+        assert_eq!(Latency::of(&crate::driver::latencies()), Latency::default());
         assert_eq!(latency.count, 1000);
         for (got, want) in [
             (latency.p50_ms, 500.0),
