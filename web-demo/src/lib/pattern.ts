@@ -19,9 +19,9 @@ export function drawPattern(ctx: CanvasRenderingContext2D, width: number, height
 
   const cx = width / 2;
   const cy = height * (portrait ? 0.3 : 0.46);
-  const radius = Math.min(width, height) * (portrait ? 0.24 : 0.26);
-  drawBars(ctx, cx, cy + radius * 1.32, radius * 2, radius * 0.16);
+  const radius = Math.min(width, height) * (portrait ? 0.22 : 0.26);
   drawDial(ctx, cx, cy, radius, now);
+  drawBars(ctx, cx, cy + radius * 0.52, radius * 0.84, radius * 0.1);
 }
 
 function drawGlow(ctx: CanvasRenderingContext2D, x: number, y: number, radius: number, colour: string): void {
@@ -65,8 +65,8 @@ function drawDial(ctx: CanvasRenderingContext2D, cx: number, cy: number, radius:
   ctx.textAlign = 'center';
   ctx.textBaseline = 'middle';
   ctx.font = `600 ${radius * 0.5}px system-ui, sans-serif`;
-  ctx.fillText(`${hours}:${minutes}`, cx, cy - radius * 0.08);
+  ctx.fillText(`${hours}:${minutes}`, cx, cy - radius * 0.2);
   ctx.font = `500 ${radius * 0.22}px system-ui, sans-serif`;
   ctx.fillStyle = 'rgb(255 255 255 / 75%)';
-  ctx.fillText(seconds ?? '', cx, cy + radius * 0.34);
+  ctx.fillText(seconds ?? '', cx, cy + radius * 0.24);
 }

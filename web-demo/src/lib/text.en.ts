@@ -8,7 +8,7 @@ export const en = {
   over: 'ENDED',
   liveSale: 'Live sale',
   hostedBy: (name: string) => `with ${name}`,
-  language: 'हिन्दी',
+  language: 'हिं',
   languageLabel: 'Switch to Hindi',
   phase: {
     connecting: 'Connecting…',
@@ -27,8 +27,9 @@ export const en = {
   tryAgain: 'Try again',
   stage: {
     waiting: 'Starting soon',
+    waitingHint: 'You will see it here the moment it begins.',
     ended: 'Stream ended',
-    endedHint: 'Come back for the next one.',
+    endedHint: 'Thank you for watching. Come back for the next one.',
     picture: 'Test picture of the live stream',
   },
   chat: {

@@ -10,7 +10,7 @@ export const hi: Words = {
   over: 'समाप्त',
   liveSale: 'लाइव सेल',
   hostedBy: (name) => `${name} के साथ`,
-  language: 'English',
+  language: 'EN',
   languageLabel: 'अंग्रेज़ी में बदलें',
   phase: {
     connecting: 'कनेक्ट हो रहा है…',
@@ -29,8 +29,9 @@ export const hi: Words = {
   tryAgain: 'फिर कोशिश करें',
   stage: {
     waiting: 'जल्द शुरू होगा',
+    waitingHint: 'शुरू होते ही यहाँ दिखेगा।',
     ended: 'स्ट्रीम समाप्त',
-    endedHint: 'अगली बार फिर आइए।',
+    endedHint: 'देखने के लिए धन्यवाद। अगली बार फिर आइए।',
     picture: 'लाइव स्ट्रीम का परीक्षण चित्र',
   },
   chat: {
