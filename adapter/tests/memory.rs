@@ -12,6 +12,7 @@ use std::{
 };
 
 use fleet::{Manner, Recorder, at, chat, chat_data, new, once, repeat, seqs, set, target, to_room};
+use futures::FutureExt;
 use haat_adapter::{
     Adapter, Append, Broadcast, Counter, Entry, Health, Inbound, LogRead, Position, Replies, Reply, Request,
     SavedSession, Share, Store, StoreError,
@@ -100,6 +101,10 @@ async fn refuses_what_is_too_large_and_changes_nothing() {
         assert_eq!(engine.snapshot("spring", "chat:message", 10).await, before);
         assert_eq!(heard_by(&recorder).await, [1, 2]);
     }
+    // Exactly at the bounds is allowed.
+    new(engine.append(set("spring", "a", Some("0123456789"))).await);
+    let room = 100 - chat_data("spring", 4, "").len();
+    new(engine.append(chat("spring", &"x".repeat(room))).await);
     // At the bound, one field may take another's place, and the fields that are there may change.
     new(engine.append(both("c", "a", None)).await);
     new(engine.append(both("c", "b", Some("3"))).await);
@@ -216,50 +221,71 @@ async fn a_gateway_may_attach_again_under_its_name() {
     assert_eq!(heard_by(&heard).await, [1]);
 }
 
-/// Holds its adapter, as a real gateway does, and closes it when it is dropped.
+/// Holds its adapter and its store, as a real gateway does, and uses both when it is dropped. Its last owner lets go of it
+/// while it is called, so that the engine is left with it.
 #[derive(Default)]
-struct Owner(OnceLock<Arc<Gateway>>);
+struct Leaving {
+    links: OnceLock<(Arc<Gateway>, Arc<Engine>)>,
+    owner: Mutex<Option<Arc<Leaving>>>,
+    closed: OnceLock<std::sync::mpsc::Sender<()>>,
+}
 
-impl Inbound for Owner {
+impl Leaving {
+    fn leave(&self) {
+        let owner = self.owner.lock().unwrap().take();
+        drop(owner);
+    }
+}
+
+impl Inbound for Leaving {
     fn wants(&self, _: &str, _: &str) -> bool {
         true
     }
-    fn deliver(&self, _: Broadcast) {}
-    fn entry(&self, _: Arc<Entry>) {}
-    fn serve(&self, _: Request, _: Reply) {}
+    fn deliver(&self, _: Broadcast) {
+        self.leave();
+    }
+    fn entry(&self, _: Arc<Entry>) {
+        self.leave();
+    }
+    fn serve(&self, _: Request, _: Reply) {
+        self.leave();
+    }
 }
 
-impl Drop for Owner {
+impl Drop for Leaving {
     fn drop(&mut self) {
-        if let Some(adapter) = self.0.get() {
+        if let (Some((adapter, engine)), Some(closed)) = (self.links.get(), self.closed.get()) {
             drop(adapter.close());
+            let _ = engine.append(chat("spring", "left")).now_or_never();
+            let _ = closed.send(());
         }
     }
 }
 
-/// The engine may hold the last reference for the time of a call; were it dropped under a lock, this would never end.
-#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn a_gateway_may_be_dropped_while_it_is_called() {
-    let engine = Engine::new(Limits::default());
-    let (sender, _heard) = attach(&engine, "sender");
-    let done = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let calls = {
-        let (engine, done) = (engine.clone(), done.clone());
-        tokio::task::spawn_blocking(move || {
-            let runtime = tokio::runtime::Handle::current();
-            while !done.load(std::sync::atomic::Ordering::SeqCst) {
-                runtime.block_on(engine.append(chat("spring", "one"))).unwrap();
-                sender.broadcast(Broadcast { target: target(&[]), ..to_room("", "hi") }).unwrap();
-            }
-        })
-    };
-    for _ in 0..5_000 {
-        let owner = Arc::new(Owner::default());
-        let inbound = Arc::downgrade(&owner);
-        let _ = owner.0.set(engine.attach("owner", inbound));
+/// Were the last reference dropped under a lock, closing would wait for that lock for ever.
+#[test]
+fn a_gateway_may_be_dropped_while_it_is_called() {
+    let calls: [fn(&Engine, &Gateway); 3] = [
+        |engine, _| drop(engine.append(chat("spring", "one")).now_or_never()),
+        |_, gateway| gateway.broadcast(to_room("red", "hi")).unwrap(),
+        |_, gateway| drop(gateway.request(question(), Duration::from_secs(1))),
+    ];
+    for call in calls {
+        let engine = Engine::new(Limits::default());
+        let leaving = Arc::new(Leaving::default());
+        let inbound = Arc::downgrade(&leaving);
+        let links = (engine.attach("leaving", inbound), engine.clone());
+        assert!(leaving.links.set(links).is_ok());
+        let (closed, is_closed) = std::sync::mpsc::channel();
+        leaving.closed.set(closed).unwrap();
+        *leaving.owner.lock().unwrap() = Some(leaving.clone());
+        drop(leaving);
+        std::thread::spawn(move || {
+            let (sender, _heard) = attach(&engine, "sender");
+            call(&engine, &sender);
+        });
+        is_closed.recv_timeout(Duration::from_secs(20)).expect("the gateway is dropped, and its closing ends");
     }
-    done.store(true, std::sync::atomic::Ordering::SeqCst);
-    calls.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

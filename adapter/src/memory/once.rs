@@ -78,3 +78,33 @@ impl OnceKeys {
 
 /// An expiry has to be a moment that the clock can name.
 const LONGEST_TTL: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TTL: Duration = Duration::from_secs(10);
+
+    fn entry(clock: u64) -> Arc<Entry> {
+        let (position, text) = (crate::Position::default(), Arc::<str>::from(""));
+        Arc::new(Entry { stream: text.clone(), position, clock, event: text.clone(), data: text, set: Vec::new() })
+    }
+
+    #[test]
+    fn lets_go_of_expired_keys_as_new_ones_come() {
+        let (mut keys, start) = (OnceKeys::default(), Instant::now());
+        (0..1_000).for_each(|index| keys.insert(index.to_string(), entry(index), start, TTL, usize::MAX));
+        (0..100).for_each(|index| keys.insert(format!("new-{index}"), entry(index), start + TTL, TTL, usize::MAX));
+        assert_eq!((keys.used.len(), keys.by_expiry.len()), (100, 100));
+    }
+
+    /// The expiry of its first use may still have to be cleared away, and must not take the second use with it.
+    #[test]
+    fn keeps_a_key_that_is_used_again() {
+        let (mut keys, start) = (OnceKeys::default(), Instant::now());
+        (0..100).for_each(|index| keys.insert(index.to_string(), entry(index), start, TTL, usize::MAX));
+        keys.insert("99".to_owned(), entry(1_000), start + TTL, TTL, usize::MAX);
+        (0..100).for_each(|index| keys.insert(format!("new-{index}"), entry(index), start + TTL, TTL, usize::MAX));
+        assert_eq!(keys.get("99", start + TTL).map(|entry| entry.clock), Some(1_000));
+    }
+}

@@ -97,7 +97,7 @@ pub(super) fn pack(session: &SavedSession) -> Box<[u8]> {
         put_text(&mut packed, &room.epoch);
         put_number(&mut packed, room.seq);
     }
-    packed.into_boxed_slice()
+    packed.as_slice().into()
 }
 
 /// The session that was [`pack`]ed. `None` for anything else.
@@ -175,6 +175,15 @@ mod tests {
         fn takes_any_bytes(bytes: Vec<u8>) {
             let _ = unpack(&bytes);
         }
+    }
+
+    #[test]
+    fn lets_go_of_expired_sessions_as_new_ones_come() {
+        let (mut sessions, start, ttl) = (Sessions::new(), Instant::now(), Duration::from_secs(10));
+        let mut save = |now| sessions.save(Id::random().unwrap(), Box::default(), now, ttl, usize::MAX);
+        (0..1_000).for_each(|_| save(start));
+        (0..100).for_each(|_| save(start + 2 * ttl));
+        assert_eq!((sessions.saved.len(), sessions.by_expiry.len()), (100, 100));
     }
 
     #[test]

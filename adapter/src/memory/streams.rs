@@ -194,7 +194,7 @@ fn check_field_count(
     let after: BTreeMap<&str, bool> = set.iter().map(|(name, text)| (name.as_str(), text.is_some())).collect();
     let added = after.iter().filter(|(name, present)| **present && !fields.contains_key(**name)).count();
     let removed = after.iter().filter(|(name, present)| !**present && fields.contains_key(**name)).count();
-    if added > 0 && fields.len() + added - removed > limits.fields {
+    if fields.len() + added - removed > limits.fields {
         return Err(StoreError::TooLarge(format!("more than {} state fields", limits.fields)));
     }
     Ok(())
