@@ -58,9 +58,9 @@ export class Gateway {
     return `http://127.0.0.1:${this.port}`;
   }
 
-  /** A token of an hour for that stream. */
-  token({ sub, name, role = 'viewer' }: Person, stream: string): string {
-    const args = ['token', '--sub', sub, '--name', name, '--role', role, '--streams', stream];
+  /** A token for that stream that holds for `ttl` seconds. */
+  token({ sub, name, role = 'viewer' }: Person, stream: string, ttl = 3600): string {
+    const args = ['token', '--sub', sub, '--name', name, '--role', role, '--streams', stream, '--ttl', String(ttl)];
     return execFileSync(binary, args, { env: { PATH: process.env.PATH, HAAT_AUTH_SECRET: secret }, encoding: 'utf8' }).trim();
   }
 

@@ -99,12 +99,35 @@ test('without recovery the history brings what was missed', async ({ browser }) 
   }
 });
 
-test('a burst beyond the limit arrives whole, in order and once', async ({ show }) => {
+test('a burst beyond the limit waits, and arrives whole, in order and once', async ({ show }) => {
   const host = await show.onAir();
   const viewer = await show.viewer(asha);
   await expect(phase(viewer)).toHaveAttribute('data-phase', 'live');
   const all = numbered('burst', 12);
   await viewer.evaluate((texts) => texts.forEach((text) => window.haat?.live.send(text)), all);
+  await expect(viewer.getByTestId('hint')).toContainText('One moment');
+  await shot(viewer, 'viewer-cooling-phone');
   await expect.poll(() => texts(host), { timeout: 45_000 }).toEqual(all);
   await expect.poll(() => texts(viewer)).toEqual(all);
+});
+
+test('a session that expires says so, and goes on with a newer token', async ({ browser }) => {
+  const gateway = await Gateway.start({ HAAT_AUTH_LEEWAY_SECONDS: '0' });
+  const show = new Show(gateway, browser);
+  try {
+    await show.onAir();
+    const viewer = await show.viewer(asha, { ttl: 8 });
+    await expect(phase(viewer)).toContainText('Your session has expired');
+    await shot(viewer, 'viewer-expired-phone');
+    const token = gateway.token(asha, show.stream);
+    await viewer.evaluate((token) => void (location.hash = `token=${token}`), token);
+    await expect(phase(viewer)).toHaveText('');
+    expect(viewer.url()).not.toContain(token);
+    await say(viewer, 'still here');
+    await expect.poll(() => texts(viewer)).toEqual(['still here']);
+    expect(show.errors).toEqual([]);
+  } finally {
+    await show.close();
+    await gateway.stop();
+  }
 });

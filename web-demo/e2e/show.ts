@@ -10,6 +10,8 @@ const screens = fileURLToPath(new URL('./screens', import.meta.url));
 export interface Look {
   viewport?: { width: number; height: number };
   colorScheme?: 'light' | 'dark';
+  /** Seconds that the token holds; default an hour. */
+  ttl?: number;
   /** Where the page is opened; default: at the gateway itself. */
   origin?: string;
 }
@@ -60,7 +62,7 @@ export class Show {
       const isNetwork = /ERR_|WebSocket connection to|Failed to load resource/.test(line.text());
       if (line.type() === 'error' && !isNetwork) this.errors.push(line.text());
     });
-    const token = person ? `token=${this.gateway.token(person, this.stream)}&` : '';
+    const token = person ? `token=${this.gateway.token(person, this.stream, look.ttl)}&` : '';
     await page.goto(`${look.origin ?? this.gateway.origin}${path}#${token}stream=${this.stream}`);
     return page;
   }

@@ -108,6 +108,14 @@ describe('holes', () => {
     expect(chat.hole).toBeNull();
   });
 
+  it('closes when a page ends right behind what is known', () => {
+    const chat = new ChatList();
+    chat.merge(page(1, 2), 3);
+    chat.merge(page(6, 8), 3);
+    chat.fill(2, page(3, 5), 3);
+    expect(holes(chat)).toEqual([]);
+  });
+
   it('becomes lost when a short page does not reach what is known', () => {
     const chat = new ChatList();
     chat.merge(page(1, 2), 3);

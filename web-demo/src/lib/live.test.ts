@@ -147,6 +147,16 @@ describe('coming back', () => {
     expect(socket.sent).toEqual([]);
   });
 
+  it('notices a new epoch also when the stream was gone for a while', () => {
+    const { socket, join, seqs } = setUpJoined(page(50, 52));
+    socket.down();
+    socket.up();
+    socket.take('stream:join').reply({ ok: false, error: { code: 'not_found', message: '' } });
+    vi.advanceTimersByTime(10_000);
+    join(page(1, 2), { epoch: 'e2' });
+    expect(seqs()).toEqual([50, 51, 52, 1, 2]);
+  });
+
   it('connects again after the server said goodbye', () => {
     const { socket, live } = setUpJoined();
     socket.down('io server disconnect');
@@ -222,6 +232,14 @@ describe('being let go', () => {
     expect(live.state.phase).toBe('connecting');
     vi.advanceTimersByTime(10_000);
     expect(socket.connects).toBe(2);
+  });
+
+  it('leaves it to the official client to try again when the network is away', () => {
+    const { socket, live } = setUp();
+    socket.fire('connect_error', new Error('websocket error'));
+    expect(live.state.phase).toBe('connecting');
+    vi.advanceTimersByTime(60_000);
+    expect(socket.connects).toBe(1);
   });
 
   it('goes on as a guest when asked', () => {

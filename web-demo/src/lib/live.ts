@@ -93,6 +93,8 @@ export class Live {
   #subscribers = new Set<(state: LiveState) => void>();
   #joined = false;
   #everJoined = false;
+  /** Of the last join; the stream itself may be gone in between. */
+  #epoch: StreamState['epoch'] | undefined;
   #lastSeq = -1;
   #missedFrom: number | null = null;
   #retries = 0;
@@ -320,8 +322,8 @@ export class Live {
   }
 
   #joinedWith(reply: { state: StreamState; me: Person; history: ChatMessage[] }, limit: number): void {
-    const before = this.#state.stream;
-    if (before && before.epoch !== reply.state.epoch) this.chat.startEra();
+    if (this.#epoch !== undefined && this.#epoch !== reply.state.epoch) this.chat.startEra();
+    this.#epoch = reply.state.epoch;
     this.chat.me = reply.me.id;
     this.chat.merge(reply.history, limit);
     this.#lastSeq = reply.state.seq;
