@@ -7,12 +7,16 @@ pub enum CloseReason {
     ClientLeft,
     /// The server took the socket out of the namespace. The official client does not come back.
     ServerLeft,
-    /// The WebSocket was closed, or the polling client sent a close packet.
+    /// The client hung up, or sent an Engine.IO close packet.
     TransportClose,
+    /// The client closed its WebSocket, and got its answer.
+    SocketClosed,
     /// A violation of the polling rules, a broken connection, a client that pings.
     TransportError,
-    /// A bad Engine.IO or Socket.IO packet.
+    /// A bad Engine.IO packet.
     ParseError,
+    /// A bad Socket.IO packet, or one that its namespace does not allow.
+    BadPacket,
     /// A frame that RFC 6455 forbids.
     WebSocketProtocol,
     /// Text that is not UTF-8.
@@ -29,6 +33,8 @@ pub enum CloseReason {
     SlowConsumer,
     /// The application closed the connection.
     Forced,
+    /// Its token has expired, and no other came in time. It may come back with a new one.
+    TokenExpired,
     /// The same session came back on another connection.
     Replaced,
     /// This gateway is going away.
@@ -69,7 +75,9 @@ impl CloseReason {
             Self::ClientLeft => ("client namespace disconnect", None, "client_left", Nobody, false),
             Self::ServerLeft => ("server namespace disconnect", None, "server_left", Us, false),
             Self::TransportClose => ("transport close", None, "transport_close", Nobody, true),
+            Self::SocketClosed => ("transport close", None, "socket_closed", Nobody, true),
             Self::TransportError => ("transport error", None, "transport_error", Peer, true),
+            Self::BadPacket => ("forced close", None, "bad_packet", Peer, true),
             Self::ParseError => ("parse error", None, "parse_error", Peer, true),
             Self::WebSocketProtocol => ("transport error", Some(1002), "websocket_protocol", Peer, true),
             Self::InvalidText => ("transport error", Some(1007), "invalid_text", Peer, true),
@@ -79,6 +87,7 @@ impl CloseReason {
             Self::ConnectTimeout => ("forced close", None, "connect_timeout", Peer, false),
             Self::SlowConsumer => ("transport close", Some(1013), "slow_consumer", Peer, true),
             Self::Forced => ("forced server close", None, "forced", Us, false),
+            Self::TokenExpired => ("forced server close", None, "token_expired", Peer, true),
             Self::Replaced => ("transport close", None, "replaced", Nobody, false),
             Self::Shutdown => ("server shutting down", Some(1012), "shutdown", Us, true),
         };

@@ -1,6 +1,6 @@
-//! Heartbeats of all sessions of a shard, in two queues.
+//! Heartbeats and connect deadlines of all sessions of a shard, in three queues.
 //!
-//! The intervals are the same for every session, so deadlines are pushed in the order in which they come due: two
+//! The intervals are the same for every session, so deadlines are pushed in the order in which they come due: three
 //! first-in-first-out queues and one timer take the place of a timer per connection. An entry that no longer holds is
 //! recognised by its beat number when it comes up.
 
@@ -18,21 +18,32 @@ pub enum Due {
     Ping(SessionKey, u32),
     /// No pong came from this session, if this is still its beat.
     Timeout(SessionKey, u32),
+    /// This session should have joined a namespace by now.
+    Connect(SessionKey),
 }
 
-/// The two queues.
+/// The queues.
 #[derive(Debug)]
 pub struct Heartbeat {
     interval: Duration,
     timeout: Duration,
+    connect: Duration,
+    connects: VecDeque<(Instant, SessionKey, u32)>,
     pings: VecDeque<(Instant, SessionKey, u32)>,
     timeouts: VecDeque<(Instant, SessionKey, u32)>,
 }
 
 impl Heartbeat {
-    /// Pings every `interval` after the last pong; `timeout` without an answer ends a session.
-    pub fn new(interval: Duration, timeout: Duration) -> Self {
-        Self { interval, timeout, pings: VecDeque::new(), timeouts: VecDeque::new() }
+    /// Pings every `interval` after the last pong; `timeout` without an answer ends a session, and so does `connect`
+    /// without a namespace.
+    pub fn new(interval: Duration, timeout: Duration, connect: Duration) -> Self {
+        let (connects, pings, timeouts) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
+        Self { interval, timeout, connect, connects, pings, timeouts }
+    }
+
+    /// This session has to join a namespace.
+    pub fn expect_connect(&mut self, now: Instant, key: SessionKey) {
+        self.connects.push_back((now + self.connect, key, 0));
     }
 
     /// The next ping of this session is due an interval from `now`.
@@ -48,7 +59,7 @@ impl Heartbeat {
     /// When something comes due next.
     pub fn next(&self) -> Option<Instant> {
         let first = |queue: &VecDeque<(Instant, SessionKey, u32)>| queue.front().map(|entry| entry.0);
-        first(&self.pings).into_iter().chain(first(&self.timeouts)).min()
+        [&self.connects, &self.pings, &self.timeouts].into_iter().filter_map(first).min()
     }
 
     /// Takes what is due at `now`.
@@ -60,6 +71,7 @@ impl Heartbeat {
         due(&mut self.timeouts)
             .map(|(key, beat)| Due::Timeout(key, beat))
             .or_else(|| due(&mut self.pings).map(|(key, beat)| Due::Ping(key, beat)))
+            .or_else(|| due(&mut self.connects).map(|(key, _)| Due::Connect(key)))
     }
 }
 
@@ -71,7 +83,7 @@ mod tests {
     fn deadlines_come_due_in_order_and_not_before() {
         let start = Instant::now();
         let (a, b) = (SessionKey::new(1, 1), SessionKey::new(2, 1));
-        let mut heartbeat = Heartbeat::new(Duration::from_secs(25), Duration::from_secs(20));
+        let mut heartbeat = Heartbeat::new(Duration::from_secs(25), Duration::from_secs(20), Duration::from_secs(10));
         assert_eq!(heartbeat.next(), None);
         heartbeat.schedule_ping(start, a, 0);
         heartbeat.schedule_ping(start + Duration::from_secs(1), b, 0);
@@ -83,5 +95,8 @@ mod tests {
         assert_eq!(heartbeat.pop(late), Some(Due::Ping(a, 0)));
         assert_eq!(heartbeat.pop(late), Some(Due::Ping(b, 0)));
         assert_eq!(heartbeat.pop(late), None);
+        heartbeat.expect_connect(late, a);
+        assert_eq!(heartbeat.next(), Some(late + Duration::from_secs(10)));
+        assert_eq!(heartbeat.pop(late + Duration::from_secs(10)), Some(Due::Connect(a)));
     }
 }

@@ -34,7 +34,12 @@ pub struct Outbox {
     sent: usize,
     /// Bytes queued, the first frame counted whole.
     bytes: usize,
+    /// Frames at the front that do not count against the bounds, and their bytes.
+    granted: (usize, usize),
 }
+
+/// How much longer than other frames a granted one may wait.
+const GRANTED_AGE: Duration = Duration::from_secs(20);
 
 /// Slices of one `writev`. More would only lengthen the time that one connection holds the shard.
 pub const MAX_SLICES: usize = 64;
@@ -63,7 +68,9 @@ impl Outbox {
                 Class::State(_) | Class::Reliable => {}
             }
         }
-        let full = self.bytes() + frame.bytes().len() > bounds.max_bytes || self.queue.len() >= bounds.max_frames;
+        let (granted_frames, granted_bytes) = self.granted;
+        let bytes = self.bytes().saturating_sub(granted_bytes) + frame.bytes().len();
+        let full = bytes > bounds.max_bytes || self.queue.len().saturating_sub(granted_frames) >= bounds.max_frames;
         // One frame alone may be larger than the bound: the queue must be able to hold it, or it could never be sent.
         if full && !self.queue.is_empty() {
             return Err(Overflow);
@@ -71,6 +78,15 @@ impl Outbox {
         self.bytes += frame.bytes().len();
         self.queue.push_back((now, frame));
         Ok(0)
+    }
+
+    /// Queues a frame outside the bounds. For what a client is owed when it comes back: it may be more than a queue holds,
+    /// and cutting the client off for it would only make it come back for the same again.
+    pub fn grant(&mut self, frame: Frame, now: Instant) {
+        let len = frame.bytes().len();
+        self.granted = (self.granted.0 + 1, self.granted.1 + len);
+        self.bytes += len;
+        self.queue.push_back((now + GRANTED_AGE, frame));
     }
 
     /// Puts what a write of `frame` left over, `sent` bytes being gone, first into an empty queue.
@@ -121,6 +137,7 @@ impl Outbox {
             }
             self.sent -= len;
             self.bytes -= len;
+            self.granted = (self.granted.0.saturating_sub(1), self.granted.1.saturating_sub(len));
             self.queue.pop_front();
         }
     }
@@ -130,6 +147,7 @@ impl Outbox {
         let started = usize::from(self.sent > 0);
         let rest: Vec<Frame> = self.queue.drain(started..).map(|(_, frame)| frame).collect();
         self.bytes = self.queue.iter().map(|(_, frame)| frame.bytes().len()).sum();
+        self.granted = (0, 0);
         rest
     }
 
@@ -139,6 +157,7 @@ impl Outbox {
         self.queue.shrink_to(16);
         self.sent = 0;
         self.bytes = 0;
+        self.granted = (0, 0);
     }
 }
 
@@ -156,6 +175,27 @@ mod tests {
         let mut slices = [IoSlice::new(&[]); MAX_SLICES];
         let filled = outbox.slices(&mut slices);
         slices[..filled].concat()
+    }
+
+    #[test]
+    fn granted_frames_leave_room_for_others() {
+        let now = Instant::now();
+        let mut outbox = Outbox::default();
+        for _ in 0..40 {
+            outbox.grant(text("4granted"), now);
+        }
+        for _ in 0..BOUNDS.max_frames {
+            outbox.push(text("4a"), now, true, &BOUNDS).unwrap();
+        }
+        assert_eq!(outbox.push(text("4a"), now, true, &BOUNDS), Err(Overflow));
+        assert!(!outbox.is_stale(now + BOUNDS.max_age + GRANTED_AGE, &BOUNDS));
+        outbox.advance(40 * text("4granted").bytes().len());
+        assert_eq!(
+            outbox.push(text("4a"), now, true, &BOUNDS),
+            Err(Overflow),
+            "what was granted is gone, and counts no more"
+        );
+        assert!(outbox.is_stale(now + BOUNDS.max_age + GRANTED_AGE, &BOUNDS));
     }
 
     #[test]
