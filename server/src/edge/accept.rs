@@ -1,0 +1,233 @@
+//! The listener of a shard, and the first request of a connection.
+//!
+//! Nearly every connection is a WebSocket handshake. It is read and answered here, with one read and one write;
+//! everything else goes to hyper, with the bytes that were read. A request that names a session of another shard takes
+//! its connection there.
+
+use std::{io, net::SocketAddr, rc::Rc, time::Duration};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::{
+    Edge,
+    ask::{self, Ask, AskError},
+    http::serve as serve_http,
+    upgrade::{self, Fresh},
+};
+use crate::{
+    hub::mailbox::{Handover, Mail},
+    metrics,
+};
+
+/// Bytes and lines of a request's head.
+const MAX_HEAD: usize = 8 * 1024;
+/// See [`MAX_HEAD`].
+const MAX_HEADERS: usize = 64;
+/// Pause after an accept that failed: out of file descriptors, the next one would fail as well.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Accepts until the shard drains.
+pub async fn listen(edge: Rc<Edge>, listener: TcpListener) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = edge.shard.stop_accepting.notified() => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                tokio::task::spawn_local(connection(edge.clone(), stream, peer, Vec::new()));
+            }
+            Err(error) => {
+                metrics::refused("edge", "accept");
+                tracing::warn!(%error, "accept failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Takes over a connection that another shard accepted.
+pub fn adopt(edge: &Rc<Edge>, handover: Handover) {
+    let Handover { stream, peer, read, probe } = handover;
+    let Ok(stream) = TcpStream::from_std(stream) else { return };
+    let edge = edge.clone();
+    tokio::task::spawn_local(async move {
+        match probe {
+            None => connection(edge, stream, peer, read).await,
+            Some(sid) => {
+                let fresh = Fresh { stream, answer: Vec::new(), read, address: peer.ip(), raw: false };
+                let _ = upgrade::probe(&edge, sid, fresh).await;
+            }
+        }
+    });
+}
+
+async fn connection(edge: Rc<Edge>, stream: TcpStream, peer: SocketAddr, read: Vec<u8>) {
+    let Ok(_connecting) = edge.doors.admission.connecting(peer.ip()) else {
+        metrics::refused("edge", "address_connections");
+        return;
+    };
+    let head = tokio::time::timeout(edge.doors.head_timeout, read_head(&stream, read));
+    // Errors are the client's: a connection that ends before it has asked for anything.
+    let Ok(Ok((bytes, head))) = Box::pin(head).await else {
+        metrics::refused("edge", "head");
+        return;
+    };
+    let served = match head {
+        Head::Complete { request, end } => first_request(&edge, stream, peer, bytes, request, end).await,
+        Head::Other => serve_http(edge, stream, peer, bytes).await,
+    };
+    if let Err(error) = served {
+        tracing::debug!(%peer, %error, "connection ended");
+    }
+}
+
+/// The head of a request.
+struct Request {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+enum Head {
+    /// A request whose head ends at `end`.
+    Complete { request: Box<Request>, end: usize },
+    /// Not a request as it is served here; hyper knows what to answer.
+    Other,
+}
+
+async fn read_head(stream: &TcpStream, mut bytes: Vec<u8>) -> io::Result<(Vec<u8>, Head)> {
+    loop {
+        if let Some(head) = parse(&bytes) {
+            return Ok((bytes, head));
+        }
+        stream.readable().await?;
+        bytes.reserve(1024);
+        match stream.try_read_buf(&mut bytes) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// `None` if more bytes are needed.
+fn parse(bytes: &[u8]) -> Option<Head> {
+    if bytes.is_empty() {
+        return None;
+    }
+    let mut lines = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut request = httparse::Request::new(&mut lines);
+    match request.parse(bytes) {
+        Ok(httparse::Status::Partial) if bytes.len() < MAX_HEAD => None,
+        Ok(httparse::Status::Complete(end)) if end <= MAX_HEAD => {
+            let request = convert(&request).map(Box::new);
+            Some(request.map_or(Head::Other, |request| Head::Complete { request, end }))
+        }
+        Ok(_) | Err(_) => Some(Head::Other),
+    }
+}
+
+fn convert(parsed: &httparse::Request<'_, '_>) -> Option<Request> {
+    let mut headers = HeaderMap::with_capacity(parsed.headers.len());
+    for line in parsed.headers.iter() {
+        let name = HeaderName::from_bytes(line.name.as_bytes()).ok()?;
+        headers.append(name, HeaderValue::from_bytes(line.value).ok()?);
+    }
+    Some(Request { method: parsed.method?.parse().ok()?, uri: parsed.path?.parse().ok()?, headers })
+}
+
+async fn first_request(
+    edge: &Rc<Edge>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    bytes: Vec<u8>,
+    request: Box<Request>,
+    end: usize,
+) -> io::Result<()> {
+    let Request { method, uri, headers } = *request;
+    let Some(endpoint) = edge.endpoint(uri.path()) else {
+        return serve_http(edge.clone(), stream, peer, bytes).await;
+    };
+    let raw = endpoint.raw;
+    let asked = ask::read(edge, &method, &uri, &headers);
+    if let Ok(Ask::Poll(sid) | Ask::Upgrade(sid)) = asked
+        && sid.place().1 != edge.shard.rooms.shard
+    {
+        let handover = Handover { stream: stream.into_std()?, peer, read: bytes, probe: None };
+        let _ = edge.shard.rooms.hub.send(sid.place().1, Mail::Connection(handover));
+        return Ok(());
+    }
+    if !ask::is_upgrade(&headers) {
+        return serve_http(edge.clone(), stream, peer, bytes).await;
+    }
+    let address = edge.client(peer.ip(), &headers);
+    let ask = match accept_upgrade(edge, asked, address) {
+        Ok(ask) => ask,
+        Err(refused) => return refused.answer(&stream).await,
+    };
+    let accept = match upgrade::handshake(&headers) {
+        Ok(accept) => accept,
+        Err(bad) => {
+            metrics::refused("edge", "handshake");
+            let status = bad.status();
+            let answer = format!(
+                "HTTP/1.1 {} {}\r\nConnection: close\r\nSec-WebSocket-Version: 13\r\nContent-Length: 0\r\n\r\n",
+                status.as_u16(),
+                status.canonical_reason().unwrap_or_default()
+            );
+            return upgrade::write_all(&stream, answer.as_bytes()).await;
+        }
+    };
+    let answer = upgrade::switching(&accept, upgrade::subprotocol(&headers)).into_bytes();
+    let read = bytes.get(end..).unwrap_or_default().to_vec();
+    drop((bytes, headers, uri));
+    upgrade::serve(edge, ask, Fresh { stream, answer, read, address, raw }).await
+}
+
+/// Why an upgrade request is refused before its handshake is looked at.
+pub enum Refused {
+    /// Engine.IO does.
+    Ask(AskError),
+    /// Its address asks too often, and may again after this time.
+    Rate(Duration),
+}
+
+impl Refused {
+    async fn answer(self, stream: &TcpStream) -> io::Result<()> {
+        let answer = match self {
+            Self::Ask(error) => upgrade::refusal(error),
+            Self::Rate(after) => format!(
+                "HTTP/1.1 429 Too Many Requests\r\nConnection: close\r\nRetry-After: {}\r\nContent-Length: 0\r\n\r\n",
+                after.as_secs() + 1
+            ),
+        };
+        upgrade::write_all(stream, answer.as_bytes()).await
+    }
+}
+
+/// Checks what is left to check of an upgrade request: the session that it names, or how often its address asks.
+///
+/// # Errors
+/// Why it is refused; it was counted.
+pub fn accept_upgrade(edge: &Edge, asked: Result<Ask, AskError>, address: std::net::IpAddr) -> Result<Ask, Refused> {
+    let ask = asked.and_then(|ask| match ask {
+        Ask::Upgrade(sid) if sid.place().1 == edge.shard.rooms.shard && edge.shard.by_sid(sid).is_none() => {
+            Err(AskError::Session)
+        }
+        ask => Ok(ask),
+    });
+    let ask = ask.map_err(|error| {
+        metrics::refused("engine", error.label());
+        Refused::Ask(error)
+    })?;
+    if ask == Ask::OpenSocket {
+        edge.doors.admission.handshake(address).map_err(|after| {
+            metrics::refused("edge", "address_handshakes");
+            Refused::Rate(after)
+        })?;
+    }
+    Ok(ask)
+}

@@ -1,0 +1,349 @@
+//! Long polling and everything that is no WebSocket, by hyper. WebSocket handshakes come here too, on connections that
+//! a proxy keeps open for several clients.
+
+use std::{
+    convert::Infallible,
+    io,
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    time::Duration,
+};
+
+use axum::body::Body;
+use haat_protocol::{SessionId, payload};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn, upgrade::Upgraded};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{net::TcpStream, sync::oneshot};
+use tower::ServiceExt;
+
+use super::{
+    Edge,
+    accept::{Refused, accept_upgrade},
+    ask::{self, Ask, AskError},
+    rewind::Rewind,
+    upgrade::{self, Fresh},
+};
+use crate::{
+    hub::mailbox::{Handover, Mail, Poll, PollAnswer},
+    metrics,
+};
+
+/// How long the body of a POST may take.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+const MAX_HEADERS: usize = 64;
+const MAX_BUFFER: usize = 16 * 1024;
+
+/// Serves a connection until it ends or becomes a WebSocket. `read` was read of it already.
+pub async fn serve(edge: Rc<Edge>, stream: TcpStream, peer: SocketAddr, read: Vec<u8>) -> io::Result<()> {
+    let service = service_fn(|request| {
+        let edge = edge.clone();
+        async move { Ok::<_, Infallible>(answer(edge, request, peer).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(edge.doors.head_timeout)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_BUFFER)
+        .serve_connection(TokioIo::new(Rewind::new(read, stream)), service)
+        .with_upgrades();
+    Box::pin(connection).await.map_err(io::Error::other)
+}
+
+async fn answer(edge: Rc<Edge>, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+    if malformed(&request) {
+        metrics::refused("http", "malformed");
+        return closing(status(StatusCode::BAD_REQUEST));
+    }
+    let Some(endpoint) = edge.endpoint(request.uri().path()) else {
+        let site = edge.doors.site.clone();
+        return site.oneshot(request.map(Body::new)).await.unwrap_or_else(|never| match never {});
+    };
+    let raw = endpoint.raw;
+    let address = edge.client(peer.ip(), request.headers());
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let asked = ask::read(&edge, request.method(), request.uri(), request.headers());
+    let mut response = if request.method() == Method::OPTIONS && asked != Err(AskError::Forbidden) {
+        preflight(&request)
+    } else if ask::is_upgrade(request.headers()) {
+        websocket(&edge, request, asked, address, peer, raw)
+    } else {
+        match asked {
+            Ok(Ask::Open) => open(&edge, raw, address),
+            Ok(Ask::Poll(sid)) => poll(&edge, sid, request).await,
+            Ok(_) => engine_error(AskError::Request),
+            Err(error) => engine_error(error),
+        }
+    };
+    if let Some(origin) = origin.filter(|_| asked != Err(AskError::Forbidden)) {
+        response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("Origin"));
+    }
+    response
+}
+
+/// What hyper lets through, and a proxy in front of it might understand in another way (RFC 9112, 3.2 and 6.3).
+fn malformed(request: &Request<Incoming>) -> bool {
+    let headers = request.headers();
+    let hosts = headers.get_all(header::HOST).iter().count();
+    let host_is_needed = request.version() >= http::Version::HTTP_11;
+    let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();
+    let chunked = headers.contains_key(header::TRANSFER_ENCODING);
+    hosts > 1 || host_is_needed && hosts == 0 || lengths > 1 || lengths == 1 && chunked
+}
+
+fn status(code: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = code;
+    response
+}
+
+fn closing(mut response: Response<Body>) -> Response<Body> {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+fn content(kind: &'static str, body: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn engine_error(error: AskError) -> Response<Body> {
+    metrics::refused("engine", error.label());
+    let mut response = content("application/json", error.body());
+    *response.status_mut() = error.status();
+    response
+}
+
+/// A page asks whether it may send requests from where it is.
+fn preflight(request: &Request<Incoming>) -> Response<Body> {
+    let mut response = status(StatusCode::NO_CONTENT);
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET,POST"));
+    if let Some(asked) = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
+    }
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    response
+}
+
+// --- long polling ---
+
+fn open(edge: &Rc<Edge>, raw: bool, address: IpAddr) -> Response<Body> {
+    if let Err(after) = edge.doors.admission.handshake(address) {
+        metrics::refused("edge", "address_handshakes");
+        return too_many(after);
+    }
+    let Ok(admission) = edge.doors.admission.connection(address) else {
+        metrics::refused("edge", "address_connections");
+        return too_many(Duration::from_secs(10));
+    };
+    if edge.shard.draining.get() {
+        return closing(status(StatusCode::SERVICE_UNAVAILABLE));
+    }
+    match edge.shard.open_polling(raw, address, Some(Box::new(admission))) {
+        Ok(open) => content("text/plain; charset=UTF-8", payload::encode(std::iter::once(&open))),
+        Err(_) => status(StatusCode::INTERNAL_SERVER_ERROR),
+    }
+}
+
+fn too_many(after: Duration) -> Response<Body> {
+    let mut response = status(StatusCode::TOO_MANY_REQUESTS);
+    let seconds = HeaderValue::from(after.as_secs() + 1);
+    response.headers_mut().insert(header::RETRY_AFTER, seconds);
+    response
+}
+
+async fn poll(edge: &Rc<Edge>, sid: SessionId, request: Request<Incoming>) -> Response<Body> {
+    match *request.method() {
+        Method::GET => get(edge, sid).await,
+        Method::POST => post(edge, sid, request).await,
+        _ => {
+            let mut response = status(StatusCode::METHOD_NOT_ALLOWED);
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, POST"));
+            response
+        }
+    }
+}
+
+/// Gives a request to the shard of the session, which may be another one.
+fn ask_shard(edge: &Rc<Edge>, sid: SessionId, request: Poll) {
+    let shard = sid.place().1;
+    if shard == edge.shard.rooms.shard {
+        edge.shard.poll(sid, request);
+    } else {
+        let _ = edge.shard.rooms.hub.send(shard, Mail::Poll(sid, request));
+    }
+}
+
+/// Tells the shard if the client hangs up while its GET waits.
+struct Waiting<'a> {
+    edge: &'a Rc<Edge>,
+    sid: SessionId,
+    answered: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            ask_shard(self.edge, self.sid, Poll::Aborted);
+        }
+    }
+}
+
+async fn get(edge: &Rc<Edge>, sid: SessionId) -> Response<Body> {
+    let (answer, answered) = oneshot::channel();
+    ask_shard(edge, sid, Poll::Get(answer));
+    let answer = match answered.await {
+        Ok(PollAnswer::Wait(body)) => {
+            let mut waiting = Waiting { edge, sid, answered: false };
+            let body = body.await;
+            waiting.answered = true;
+            body.map_or(PollAnswer::Overlap, PollAnswer::Body)
+        }
+        Ok(answer) => answer,
+        Err(_) => PollAnswer::Unknown,
+    };
+    respond(answer)
+}
+
+fn respond(answer: PollAnswer) -> Response<Body> {
+    match answer {
+        PollAnswer::Body(body) => content("text/plain; charset=UTF-8", body),
+        PollAnswer::Ok => content("text/html", "ok".to_owned()),
+        PollAnswer::Overlap | PollAnswer::Wait(_) => {
+            metrics::refused("engine", "overlap");
+            closing(status(StatusCode::BAD_REQUEST))
+        }
+        PollAnswer::Unknown => engine_error(AskError::Session),
+        PollAnswer::WrongTransport => engine_error(AskError::Request),
+    }
+}
+
+async fn post(edge: &Rc<Edge>, sid: SessionId, request: Request<Incoming>) -> Response<Body> {
+    let (answer, begun) = oneshot::channel();
+    ask_shard(edge, sid, Poll::PostBegin(answer));
+    match begun.await {
+        Ok(PollAnswer::Ok) => {}
+        Ok(answer) => return respond(answer),
+        Err(_) => return engine_error(AskError::Session),
+    }
+    let mut receiving = Receiving { edge, sid, failed: Some(false) };
+    match body(edge, request).await {
+        Ok(body) => {
+            receiving.failed = None;
+            let (answer, done) = oneshot::channel();
+            ask_shard(edge, sid, Poll::PostEnd(body, answer));
+            done.await.map_or_else(|_| engine_error(AskError::Session), respond)
+        }
+        Err(code) => {
+            metrics::refused("engine", "post");
+            receiving.failed = Some(code == StatusCode::PAYLOAD_TOO_LARGE);
+            closing(status(code))
+        }
+    }
+}
+
+/// Tells the shard if a POST does not come to its end, with whether it was only too long.
+struct Receiving<'a> {
+    edge: &'a Rc<Edge>,
+    sid: SessionId,
+    failed: Option<bool>,
+}
+
+impl Drop for Receiving<'_> {
+    fn drop(&mut self) {
+        if let Some(too_large) = self.failed {
+            ask_shard(self.edge, self.sid, Poll::PostFailed { too_large });
+        }
+    }
+}
+
+async fn body(edge: &Rc<Edge>, request: Request<Incoming>) -> Result<String, StatusCode> {
+    let kind = request.headers().get(header::CONTENT_TYPE);
+    if kind.is_some_and(|kind| kind == "application/octet-stream") {
+        return Err(StatusCode::BAD_REQUEST);
+    }
+    let limit = edge.shard.settings.max_payload;
+    let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if declared.is_some_and(|length: usize| length > limit) {
+        return Err(StatusCode::PAYLOAD_TOO_LARGE);
+    }
+    let whole = Limited::new(request.into_body(), limit).collect();
+    let whole = tokio::time::timeout(BODY_TIMEOUT, whole).await.map_err(|_| StatusCode::REQUEST_TIMEOUT)?;
+    let bytes = whole.map_err(|error| {
+        if error.is::<LengthLimitError>() { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST }
+    })?;
+    String::from_utf8(bytes.to_bytes().into()).map_err(|_| StatusCode::BAD_REQUEST)
+}
+
+// --- WebSocket on a connection that hyper reads ---
+
+fn websocket(
+    edge: &Rc<Edge>,
+    mut request: Request<Incoming>,
+    asked: Result<Ask, AskError>,
+    address: IpAddr,
+    peer: SocketAddr,
+    raw: bool,
+) -> Response<Body> {
+    let ask = match accept_upgrade(edge, asked, address) {
+        Ok(ask) => ask,
+        Err(Refused::Ask(error)) => return closing(engine_error(error)),
+        Err(Refused::Rate(after)) => return closing(too_many(after)),
+    };
+    let accept = match upgrade::handshake(request.headers()) {
+        Ok(accept) => accept,
+        Err(bad) => {
+            let mut response = status(bad.status());
+            response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            return closing(response);
+        }
+    };
+    let mut response = status(StatusCode::SWITCHING_PROTOCOLS);
+    let headers = response.headers_mut();
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    if let Ok(accept) = HeaderValue::from_str(&accept) {
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    let subprotocol = upgrade::subprotocol(request.headers()).and_then(|name| HeaderValue::from_str(name).ok());
+    if let Some(name) = subprotocol {
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, name);
+    }
+    let upgraded = hyper::upgrade::on(&mut request);
+    let edge = edge.clone();
+    tokio::task::spawn_local(async move {
+        if let Ok(upgraded) = upgraded.await
+            && let Err(error) = switched(&edge, ask, upgraded, address, peer, raw).await
+        {
+            tracing::debug!(%peer, %error, "WebSocket ended");
+        }
+    });
+    response
+}
+
+async fn switched(
+    edge: &Rc<Edge>,
+    ask: Ask,
+    upgraded: Upgraded,
+    address: IpAddr,
+    peer: SocketAddr,
+    raw: bool,
+) -> io::Result<()> {
+    let parts =
+        upgraded.downcast::<TokioIo<Rewind>>().map_err(|_| io::Error::other("not the socket of this server"))?;
+    let (first, stream) = parts.io.into_inner().into_parts();
+    let read = [&*parts.read_buf, &*first].concat();
+    match ask {
+        Ask::Upgrade(sid) if sid.place().1 != edge.shard.rooms.shard => {
+            let handover = Handover { stream: stream.into_std()?, peer, read, probe: Some(sid) };
+            let _ = edge.shard.rooms.hub.send(sid.place().1, Mail::Connection(handover));
+            Ok(())
+        }
+        ask => upgrade::serve(edge, ask, Fresh { stream, answer: Vec::new(), read, address, raw }).await,
+    }
+}
