@@ -1,0 +1,315 @@
+//! [`Gateway`]: builds the shards and the bus between them, takes what arrives from other gateways, and shuts down.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use haat_adapter::{Adapter, Broadcast, Entry, Inbound, Reply, Request, Target};
+use haat_protocol::{Class, Frame};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::{sync::mpsc, time::Instant};
+
+use crate::{
+    edge::{Doors, Edge, accept},
+    hub::{
+        Hub,
+        mailbox::{LocalTarget, Mail},
+    },
+    room::{
+        Interest, Rooms,
+        app::{App, ServerEvent},
+    },
+    shard::{Settings, Shard, serve::frame_of, tasks},
+    transport::outbox::Bounds,
+};
+
+/// Connections that wait to be accepted. The kernel caps it at `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+/// How long the shards of one gateway may take to answer a question of another.
+const SERVE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Makes the application of a shard, on its thread.
+pub type AppFactory = Arc<dyn Fn(Rc<Rooms>) -> Rc<dyn App> + Send + Sync>;
+
+/// Everything that a gateway is made of.
+#[derive(Clone)]
+pub struct Plan {
+    /// Where to listen; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// How many shards, 1 to 64.
+    pub shards: usize,
+    /// Messages that a shard's mailbox holds.
+    pub mailbox: usize,
+    /// Namespaces, the main one `/` first.
+    pub namespaces: Vec<&'static str>,
+    /// How Engine.IO is spoken.
+    pub settings: Settings,
+    /// When a connection is too far behind.
+    pub bounds: Bounds,
+    /// Bytes that the kernel queues per connection; it doubles the number for its own needs.
+    pub send_buffer: usize,
+    /// Who may connect.
+    pub doors: Doors,
+    /// What is done with sockets.
+    pub app: AppFactory,
+}
+
+/// Why a gateway did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// It cannot listen there.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// A shard did not start.
+    #[error("cannot start a shard: {0}")]
+    Shard(io::Error),
+}
+
+/// A running gateway. Dropping it stops it at once; see [`drain`](Self::drain).
+pub struct Gateway {
+    hub: Arc<Hub>,
+    address: SocketAddr,
+    threads: Vec<JoinHandle<()>>,
+    draining: Arc<AtomicBool>,
+}
+
+impl Gateway {
+    /// Makes the hub of a plan, and the mailboxes that [`start`](Self::start) takes. Engines need the hub before the
+    /// shards run: what they deliver arrives through it.
+    pub fn hub(plan: &Plan) -> (Arc<Hub>, Vec<mpsc::Receiver<Mail>>) {
+        let (senders, mailboxes) = (0..plan.shards).map(|_| mpsc::channel(plan.mailbox)).unzip();
+        (Arc::new(Hub::new(&plan.namespaces, senders)), mailboxes)
+    }
+
+    /// Starts the shards. `interest` is told of rooms that get their first member here, or lose their last.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing runs then.
+    pub fn start(
+        plan: &Plan,
+        hub: Arc<Hub>,
+        mailboxes: Vec<mpsc::Receiver<Mail>>,
+        interest: Interest,
+    ) -> Result<Self, StartError> {
+        let listeners = listeners(plan).map_err(|source| StartError::Listen { address: plan.listen, source })?;
+        let address = listeners.first().and_then(|listener| listener.local_addr().ok()).unwrap_or(plan.listen);
+        let mut gateway = Self { hub: hub.clone(), address, threads: Vec::new(), draining: Arc::default() };
+        for (number, (listener, mailbox)) in (0_u8..).zip(listeners.into_iter().zip(mailboxes)) {
+            let start = Start { plan: plan.clone(), hub: hub.clone(), interest: interest.clone(), number };
+            let thread = std::thread::Builder::new()
+                .name(format!("shard-{number}"))
+                .spawn(move || start.run(listener, mailbox))
+                .map_err(StartError::Shard)?;
+            gateway.threads.push(thread);
+        }
+        Ok(gateway)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Whether it takes new connections.
+    pub fn is_accepting(&self) -> bool {
+        !self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Whether it takes new connections, for readers on other threads.
+    pub fn draining(&self) -> Arc<AtomicBool> {
+        self.draining.clone()
+    }
+
+    /// Moves all clients off within `grace`, and stops. Clients are told at once, and their transports closed in slots,
+    /// so that the gateways that take them over see no crowd.
+    pub async fn drain(self, grace: Duration) {
+        self.draining.store(true, Ordering::Relaxed);
+        // A last part of the time is left for goodbyes that travel.
+        let within = grace.mul_f64(0.8);
+        let end = Instant::now() + grace;
+        self.hub.send_all(|| Mail::Drain(within));
+        while self.hub.sessions() > 0 && Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        self.stop().await;
+    }
+
+    /// Closes all connections and stops.
+    pub async fn stop(mut self) {
+        self.draining.store(true, Ordering::Relaxed);
+        for shard in 0..self.threads.len() {
+            self.hub.send_wait(u8::try_from(shard).unwrap_or(u8::MAX), Mail::Stop).await;
+        }
+        for thread in std::mem::take(&mut self.threads) {
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        if !self.threads.is_empty() {
+            self.hub.send_all(|| Mail::Stop);
+        }
+    }
+}
+
+/// One listener per shard, all on one port: the kernel spreads connections over them.
+fn listeners(plan: &Plan) -> io::Result<Vec<TcpListener>> {
+    let shared = plan.shards > 1;
+    if shared && plan.listen.port() != 0 {
+        // A port that is shared can be taken by a second gateway without an error, and each would get half of the
+        // connections. An exclusive bind first makes that a clear failure.
+        drop(listener(plan, plan.listen, false)?);
+    }
+    let first = listener(plan, plan.listen, shared)?;
+    let address = first.local_addr()?;
+    let rest = (1..plan.shards).map(|_| listener(plan, address, shared));
+    std::iter::once(Ok(first)).chain(rest).collect()
+}
+
+fn listener(plan: &Plan, address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
+    // Accepted sockets inherit these, which saves two calls for each.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_send_buffer_size(plan.send_buffer)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// What a shard's thread is given.
+struct Start {
+    plan: Plan,
+    hub: Arc<Hub>,
+    interest: Interest,
+    number: u8,
+}
+
+impl Start {
+    fn run(self, listener: TcpListener, mailbox: mpsc::Receiver<Mail>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
+        match runtime {
+            Ok(runtime) => runtime.block_on(self.serve(listener, mailbox)),
+            Err(error) => tracing::error!(shard = self.number, %error, "cannot start a runtime"),
+        }
+    }
+
+    async fn serve(self, listener: TcpListener, mailbox: mpsc::Receiver<Mail>) {
+        let Self { plan, hub, interest, number } = self;
+        let rooms = Rc::new(Rooms::new(hub, number, plan.bounds, interest));
+        let app = (plan.app)(rooms.clone());
+        let shard = Rc::new(Shard::new(rooms, app, plan.settings));
+        let edge = Rc::new(Edge { shard: shard.clone(), doors: plan.doors });
+        tokio::task::spawn_local(tasks::flush(shard.clone()));
+        tokio::task::spawn_local(tasks::heartbeat(shard.clone()));
+        tokio::task::spawn_local(tasks::sweep(shard.clone()));
+        match tokio::net::TcpListener::from_std(listener) {
+            Ok(listener) => drop(tokio::task::spawn_local(accept::listen(edge.clone(), listener))),
+            Err(error) => tracing::error!(shard = number, %error, "cannot listen"),
+        }
+        tasks::mail(shard, mailbox, |handover| accept::adopt(&edge, handover)).await;
+    }
+}
+
+/// What arrives from other gateways and from the log, for the shards of this one.
+pub struct Arrivals {
+    hub: Arc<Hub>,
+    runtime: tokio::runtime::Handle,
+    /// The room of a stream's viewers, by the stream's id.
+    stream_room: fn(&str) -> String,
+    /// What clients get of a log entry.
+    encode: Box<dyn Fn(&Entry) -> Frame + Send + Sync>,
+}
+
+impl Arrivals {
+    /// Gives what arrives to the shards of `hub`. Questions are collected on the current runtime.
+    pub fn new(
+        hub: Arc<Hub>,
+        stream_room: fn(&str) -> String,
+        encode: impl Fn(&Entry) -> Frame + Send + Sync + 'static,
+    ) -> Self {
+        Self { hub, runtime: tokio::runtime::Handle::current(), stream_room, encode: Box::new(encode) }
+    }
+
+    fn local(&self, target: &Target) -> Option<LocalTarget> {
+        let boxed = |rooms: &[String]| rooms.iter().map(|room| room.as_str().into()).collect();
+        Some(LocalTarget {
+            namespace: self.hub.namespace(&target.namespace)?,
+            rooms: boxed(&target.rooms),
+            except: boxed(&target.except),
+        })
+    }
+}
+
+impl Inbound for Arrivals {
+    fn wants(&self, namespace: &str, room: &str) -> bool {
+        let Some(namespace) = self.hub.namespace(namespace) else { return false };
+        self.hub.reach(&LocalTarget { namespace, rooms: vec![room.into()], except: Vec::new() }) != 0
+    }
+
+    fn deliver(&self, broadcast: Broadcast) {
+        let Some(target) = self.local(&broadcast.target) else { return };
+        let class = if broadcast.flags.volatile { Class::Volatile } else { Class::Reliable };
+        let frame = frame_of(&broadcast.target.namespace, &broadcast.event).class_as(class);
+        self.hub.broadcast(target, frame);
+    }
+
+    fn entry(&self, entry: Arc<Entry>) {
+        let room = (self.stream_room)(&entry.stream);
+        if self.hub.directory.shards(0, &room) != 0 {
+            self.hub.entry(&room, &entry, &(self.encode)(&entry));
+        }
+    }
+
+    fn serve(&self, request: Request, reply: Reply) {
+        let target = match &request {
+            Request::FetchSockets(target) | Request::Join(target, _) | Request::Leave(target, _) => target,
+            Request::Disconnect { target, .. } => target,
+            Request::BroadcastAck(broadcast) => &broadcast.target,
+            Request::ServerSideEmit { args, .. } => {
+                self.hub.send_all(|| Mail::App(Box::new(ServerEvent(args.clone()))));
+                // Nobody has anything to say; an answer of nothing spares the asker its timeout.
+                return reply.send(Vec::new());
+            }
+        };
+        let Some(target) = self.local(target).map(Arc::new) else { return reply.send(Vec::new()) };
+        let shards = self.hub.shards();
+        let (sender, mut answers) = mpsc::channel(shards);
+        self.hub.send_all(|| Mail::Serve(target.clone(), request.clone(), Reply::new(sender.clone())));
+        drop(sender);
+        self.runtime.spawn(async move {
+            let mut all = Vec::new();
+            let collect = async {
+                while let Some(values) = answers.recv().await {
+                    all.extend(values);
+                }
+            };
+            let _ = tokio::time::timeout(SERVE_TIMEOUT, collect).await;
+            reply.send(all);
+        });
+    }
+}
+
+/// Tells an adapter of the rooms that this gateway holds.
+pub fn interest_of(adapter: Arc<dyn Adapter>, hub: Arc<Hub>) -> Interest {
+    Arc::new(move |namespace, room, wanted| adapter.interest(hub.namespace_name(namespace), room, wanted))
+}
