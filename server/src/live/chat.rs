@@ -1,0 +1,141 @@
+//! Chat: one message into the log, and messages out of it. A message must never be acknowledged before it is in the log.
+
+use std::time::Duration;
+
+use haat_adapter::{Append, Appended, Check, Entry, Once, StoreError};
+use haat_protocol::Id;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    body::Body,
+    command::{Call, Reply, ended},
+    reject::{Code, Reject, json},
+    state::now_ms,
+    text::{clean, truncate},
+    view::{MESSAGE, View, list},
+};
+
+/// Most characters of a message.
+const MAX_TEXT: usize = 500;
+/// Characters of a message that a reply to it shows.
+const QUOTE: usize = 100;
+/// Most characters of a client's own id of a message.
+const MAX_CLIENT_ID: usize = 64;
+/// How long a message that is sent again is recognised.
+const REMEMBERED: Duration = Duration::from_secs(300);
+/// Messages that `stream:history` gives at most, and unless it is told otherwise.
+const MAX_PAGE: u64 = 200;
+/// See [`MAX_PAGE`].
+pub(super) const PAGE: u64 = 50;
+
+/// Who wrote a message, as everybody sees it.
+#[derive(Debug, Serialize)]
+pub(super) struct Author<'a> {
+    pub id: &'a str,
+    pub name: &'a str,
+    pub role: &'a str,
+}
+
+/// The part of a message behind its `seq`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Tail<'a> {
+    at: u64,
+    user: Author<'a>,
+    text: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reply_to: Option<Quote>,
+}
+
+/// What a reply shows of the message that it answers.
+#[derive(Debug, Serialize)]
+struct Quote {
+    id: String,
+    name: String,
+    text: String,
+}
+
+/// `chat:send`
+pub(super) async fn send(call: Call) -> Result<Reply, Reject> {
+    let body = Body::parse(&call.body)?;
+    let text: String = body.get("text", "a text")?;
+    let text = clean("text", &text, MAX_TEXT)?;
+    let client_id = client_id(&body)?;
+    let view = call.view()?;
+    let reply_to = body.optional::<String>("replyTo", "the id of a message")?.map(|id| quote(&view, id)).transpose()?;
+    let id = Id::random().map_err(|_| Reject::new(Code::Internal, "no randomness"))?;
+    let user = &call.caller.identity.user;
+    let author = Author { id: &user.id, name: &user.name, role: call.role().as_str() };
+    let tail = json(&Tail { at: now_ms(), user: author, text: &text, reply_to });
+    let append = Append {
+        stream: call.stream.to_string(),
+        event: MESSAGE.to_owned(),
+        data: vec![
+            format!(r#"{{"id":"m{id}","stream":"{}","seq":"#, call.stream),
+            // The object of the tail goes on where its brace is taken off.
+            format!(",{}", tail.strip_prefix('{').unwrap_or(&tail)),
+        ],
+        checks: vec![
+            Check::IsNot("status".to_owned(), None),
+            Check::IsNot("status".to_owned(), Some("\"ended\"".to_owned())),
+        ],
+        once: client_id.map(|id| Once { key: format!("chat:{}:{id}", user.id), ttl: REMEMBERED }),
+        ..Append::default()
+    };
+    let entry = append_to(&call, append).await?;
+    Ok(Reply(format!(r#""message":{}"#, entry.data)))
+}
+
+async fn append_to(call: &Call, append: Append) -> Result<std::sync::Arc<Entry>, Reject> {
+    let store = &call.live.shared.store;
+    let view = call.view()?;
+    match store.append(append.clone()).await {
+        Ok(Appended::New(entry) | Appended::Repeat(entry)) => return Ok(entry),
+        Err(StoreError::Conflict(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    // The stream has ended a moment ago, or the store has lost it: then it is written back, and the message with it.
+    let snapshot = store.snapshot(&call.stream, "", 0).await?;
+    if snapshot.is_some_and(|snapshot| snapshot.fields.iter().any(|(name, _)| &**name == "status")) {
+        return Err(ended());
+    }
+    call.live.views.restore(&view).await?;
+    call.live.views.verify(&view);
+    match store.append(append).await? {
+        Appended::New(entry) | Appended::Repeat(entry) => Ok(entry),
+    }
+}
+
+fn client_id(body: &Body<'_>) -> Result<Option<String>, Reject> {
+    let wanted = "a text of 1 to 64 characters";
+    let id = body.optional::<String>("clientId", wanted)?;
+    let good = id.as_ref().is_none_or(|id| !id.is_empty() && id.chars().nth(MAX_CLIENT_ID).is_none());
+    if good { Ok(id) } else { Err(Reject::field("clientId", wanted)) }
+}
+
+fn quote(view: &View, id: String) -> Result<Quote, Reject> {
+    #[derive(Deserialize)]
+    struct Message {
+        user: User,
+        text: String,
+    }
+    #[derive(Deserialize)]
+    struct User {
+        name: String,
+    }
+    let entry = view.message(&id).ok_or_else(|| Reject::not_found("message"))?;
+    let Message { user, text } = serde_json::from_str(&entry.data).map_err(|_| Reject::not_found("message"))?;
+    Ok(Quote { id, name: user.name, text: truncate(&text, QUOTE).to_owned() })
+}
+
+/// `stream:history`
+pub(super) async fn history(call: Call) -> Result<Reply, Reject> {
+    let body = Body::parse(&call.body)?;
+    let before = body.optional::<u64>("before", "a seq")?;
+    let limit = body.clamped("limit", 1..=MAX_PAGE, PAGE)?;
+    let messages = match call.view()?.before(before, limit) {
+        Some(messages) => messages,
+        None => list(call.live.shared.store.history(&call.stream, MESSAGE, before, limit).await?.iter()),
+    };
+    Ok(Reply(format!(r#""messages":{messages}"#)))
+}

@@ -1,0 +1,275 @@
+//! What happens inside a stream. One [`Live`] per shard is the application of its sockets: it lets them in, runs their
+//! commands, and gives them what the log and the fleet say. It must never wait: what takes time is a future of its own.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`command`] | the dispatch table: one command, one row |
+//! | [`body`], [`reject`] | what a command carries, and why one is not done |
+//! | `connect` | tokens, guests, expiry, connections of one user |
+//! | `recovery` | sessions that come back |
+//! | [`view`], [`views`] | what a shard knows of a stream, and how it stays in step with the log |
+//! | `stream`, `chat`, `audience` | the concerns: no one of them knows another |
+//! | `visitor`, `agenda` | what is kept with a socket, and what is due for it later |
+//! | `state`, `offset`, `product`, [`text`] | shapes and texts |
+
+mod agenda;
+mod audience;
+pub mod body;
+mod chat;
+pub mod command;
+mod connect;
+mod offset;
+mod product;
+mod recovery;
+pub mod reject;
+mod state;
+mod stream;
+pub mod text;
+pub mod view;
+pub mod views;
+mod visitor;
+
+use std::{
+    any::Any,
+    cell::Cell,
+    rc::{Rc, Weak},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use haat_adapter::{Adapter, Entry, Store};
+use haat_protocol::{Frame, Id, error::Rejection, packet::Event, socket};
+use tokio::{sync::mpsc, time::MissedTickBehavior};
+
+use crate::{
+    auth::Verifier,
+    close::CloseReason,
+    config::{Config, Limits},
+    hub::{Hub, mailbox::LocalTarget},
+    limit::Limiters,
+    room::{
+        At, Rooms,
+        app::{App, Left, ServerEvent},
+    },
+};
+use agenda::{Agenda, Due};
+use audience::{Fleet, Report, Tally};
+use connect::Presence;
+use views::Views;
+use visitor::Visitor;
+
+pub use audience::audience;
+pub use offset::frame_of;
+
+/// How often the views are looked after.
+const SWEEP: Duration = Duration::from_secs(1);
+/// A state is sent at most so often, whatever the configuration says.
+const LEAST_INTERVAL: Duration = Duration::from_millis(10);
+
+/// The room of a stream's viewers.
+pub fn stream_room(stream: &str) -> String {
+    format!("stream:{stream}")
+}
+
+/// The room of a stream's suppliers, moderators and services.
+pub fn staff_room(stream: &str) -> String {
+    format!("staff:{stream}")
+}
+
+/// The room of all connections of a user.
+pub fn user_room(user: &str) -> String {
+    format!("user:{user}")
+}
+
+/// What the shards of a gateway share.
+pub struct Shared {
+    /// What the fleet agrees on.
+    pub store: Arc<dyn Store>,
+    /// The way to the other gateways.
+    pub adapter: Arc<dyn Adapter>,
+    name: String,
+    hub: Arc<Hub>,
+    verifier: Verifier,
+    limiters: Limiters,
+    limits: Limits,
+    recovery: Duration,
+    state_interval: Duration,
+    reports: mpsc::Sender<Report>,
+    inbox: Mutex<Option<audience::Reports>>,
+    presence: Presence,
+}
+
+impl Shared {
+    /// What the shards of the gateway `name` share. The configuration says who may come in, how much a client may do, and
+    /// how long a session that broke off can come back.
+    pub fn new(
+        config: &Config,
+        name: &str,
+        verifier: Verifier,
+        store: Arc<dyn Store>,
+        adapter: Arc<dyn Adapter>,
+        hub: Arc<Hub>,
+    ) -> Arc<Self> {
+        let (reports, inbox) = audience::reports();
+        Arc::new(Self {
+            store,
+            adapter,
+            name: name.to_owned(),
+            hub,
+            verifier,
+            limiters: Limiters::new(&config.limits),
+            limits: config.limits.clone(),
+            recovery: config.recovery,
+            state_interval: config.fanout.state_interval.max(LEAST_INTERVAL),
+            reports,
+            inbox: Mutex::new(Some(inbox)),
+            presence: Presence::default(),
+        })
+    }
+
+    /// Whether sessions can come back.
+    fn recovery_on(&self) -> bool {
+        !self.recovery.is_zero()
+    }
+
+    fn chat_limit(&self, user: &str) -> Result<(), Duration> {
+        self.limiters.chat.check(&user.into())
+    }
+}
+
+/// What the application sends to itself on another shard.
+#[derive(Debug)]
+enum Order {
+    /// The session of this socket goes on elsewhere.
+    Replace(Id),
+    /// This socket is one too many of its user.
+    Evict(Id),
+}
+
+/// The application of one shard.
+pub struct Live {
+    me: Weak<Self>,
+    rooms: Rc<Rooms>,
+    shared: Arc<Shared>,
+    views: Rc<Views>,
+    tally: Tally,
+    agenda: Agenda,
+    draining: Cell<bool>,
+}
+
+impl Live {
+    /// The application of the shard of `rooms`. Call it on the shard's thread, inside its runtime.
+    pub fn new(rooms: Rc<Rooms>, shared: Arc<Shared>) -> Rc<Self> {
+        let live = Rc::new_cyclic(|me| Self {
+            me: me.clone(),
+            views: Rc::new(Views::new(rooms.clone(), shared.clone())),
+            tally: Tally::default(),
+            agenda: Agenda::default(),
+            draining: Cell::new(false),
+            rooms,
+            shared,
+        });
+        tokio::task::spawn_local(work_off(live.clone()));
+        tokio::task::spawn_local(look_after(live.clone()));
+        live
+    }
+
+    fn this(&self) -> Option<Rc<Self>> {
+        self.me.upgrade()
+    }
+
+    /// A socket that had joined is gone.
+    fn gone(self: &Rc<Self>, at: At, left: Left, reason: CloseReason) {
+        let visitor = left.data.and_then(|data| data.downcast::<Visitor>().ok());
+        if let Some(visitor) = visitor {
+            self.farewell(at, &visitor, left.rooms, reason);
+        }
+    }
+}
+
+/// Does what is due.
+async fn work_off(live: Rc<Live>) {
+    loop {
+        match live.agenda.next().await {
+            Due::Expiry(at, expires) => live.expire(at, expires),
+            Due::Close(at, expires) => live.close_expired(at, expires),
+            Due::Save(at) => {
+                if let Some(visitor) = live.rooms.data::<Visitor>(at) {
+                    visitor.noted.set(false);
+                    live.save(at, &visitor);
+                }
+            }
+        }
+    }
+}
+
+/// Looks after the views.
+async fn look_after(live: Rc<Live>) {
+    let mut tick = tokio::time::interval(SWEEP);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        for stream in live.views.sweep() {
+            live.tally(&stream, None);
+        }
+    }
+}
+
+impl App for Live {
+    fn connect(&self, at: At, auth: &str) {
+        if let Some(live) = self.this() {
+            live.connecting(at, auth);
+        }
+    }
+
+    fn event(&self, at: At, event: Event<'_>) {
+        if let Some(live) = self.this() {
+            live.received(at, event);
+        }
+    }
+
+    fn rejected(&self, at: At, id: Option<u64>, event: &str, why: Rejection) {
+        let why = match why {
+            Rejection::TooDeep => "the object is nested too deep",
+            Rejection::TooManyValues => "the object holds too many values",
+            Rejection::BadText => "a text holds half a character",
+        };
+        self.refuse(at, id, event, why);
+    }
+
+    fn disconnected(&self, at: At, left: Left, reason: CloseReason) {
+        if let Some(live) = self.this() {
+            live.gone(at, left, reason);
+        }
+    }
+
+    fn entry(&self, entry: Arc<Entry>, frame: Frame) {
+        self.views.entry(entry, frame);
+    }
+
+    fn mail(&self, mail: Box<dyn Any + Send>) {
+        let Some(live) = self.this() else { return };
+        let mail = match mail.downcast::<Fleet>() {
+            Ok(fleet) => return live.counted(*fleet),
+            Err(mail) => mail,
+        };
+        let mail = match mail.downcast::<Order>() {
+            Ok(order) => {
+                return match *order {
+                    Order::Replace(sid) => live.replace(sid),
+                    Order::Evict(sid) => live.evict(sid),
+                };
+            }
+            Err(mail) => mail,
+        };
+        if let Ok(event) = mail.downcast::<ServerEvent>() {
+            live.heard(&event.0);
+        }
+    }
+
+    fn draining(&self, within: Duration) {
+        self.draining.set(true);
+        let event = format!(r#"["server:draining",{{"reconnectWithinMs":{}}}]"#, within.as_millis());
+        self.rooms.broadcast_to(&LocalTarget::default(), &socket::event_pieces("/", &[&event]));
+    }
+}
