@@ -12,8 +12,11 @@ pub type ShardMask = u64;
 /// first member of a room comes or its last one goes.
 #[derive(Debug)]
 pub struct Directory {
-    namespaces: Box<[RwLock<HashMap<Box<str>, ShardMask>>]>,
+    namespaces: Box<[RwLock<Members>]>,
 }
+
+/// The rooms of a namespace, and the shards that hold members of each.
+type Members = HashMap<Box<str>, ShardMask>;
 
 impl Directory {
     /// An empty directory of so many namespaces.

@@ -43,6 +43,8 @@ pub(super) struct State {
     /// Numbers broadcasts.
     number: u64,
     /// Emptied outboxes.
+    // Boxed, because that is how sessions hold theirs: one moves to and fro without being copied.
+    #[allow(clippy::vec_box)]
     pub spare: Vec<Box<Outbox>>,
 }
 

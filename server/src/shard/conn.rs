@@ -16,7 +16,7 @@ use crate::{
 
 /// Serves the session until its client is gone. `first` are bytes that came with the upgrade request.
 pub async fn run(shard: Rc<Shard>, key: SessionKey, io: Rc<TcpStream>, mut reader: Reader, first: Vec<u8>) {
-    if !first.is_empty() && shard.feed(key, &mut reader, &first).is_err() {
+    if !first.is_empty() && !shard.feed(key, &mut reader, &first) {
         return linger(&io).await;
     }
     drop(first);
@@ -62,15 +62,15 @@ impl Shard {
             Ok(0) => Err(End::HungUp),
             Ok(count) => {
                 let chunk = scratch.get(..count).unwrap_or_default();
-                self.feed(key, reader, chunk).map_err(|()| End::Closing)
+                if self.feed(key, reader, chunk) { Ok(()) } else { Err(End::Closing) }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             Err(_) => Err(End::HungUp),
         }
     }
 
-    /// Gives bytes to the session. `Err`: it is over.
-    pub fn feed(self: &Rc<Self>, key: SessionKey, reader: &mut Reader, chunk: &[u8]) -> Result<(), ()> {
+    /// Gives bytes to the session. Says whether it goes on.
+    pub fn feed(self: &Rc<Self>, key: SessionKey, reader: &mut Reader, chunk: &[u8]) -> bool {
         let fed = reader.feed(chunk, &self.lender, Instant::now(), |message| {
             match message {
                 Received::Text(text) => return self.receive_text(key, text),
@@ -85,8 +85,7 @@ impl Shard {
             Err(CloseReason::SocketClosed) => self.rooms.close_quietly(key, CloseReason::SocketClosed),
             Err(reason) => self.close(key, reason),
         }
-        let open = self.rooms.with(key, |session| session.is_open()).unwrap_or(false);
-        if fed.is_ok() && open { Ok(()) } else { Err(()) }
+        fed.is_ok() && self.rooms.with(key, |session| session.is_open()).unwrap_or(false)
     }
 }
 

@@ -174,7 +174,7 @@ mod tests {
     fn written(outbox: &Outbox) -> Vec<u8> {
         let mut slices = [IoSlice::new(&[]); MAX_SLICES];
         let filled = outbox.slices(&mut slices);
-        slices[..filled].concat()
+        slices[..filled].iter().flat_map(|slice| slice.iter().copied()).collect()
     }
 
     #[test]
