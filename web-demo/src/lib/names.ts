@@ -1,16 +1,17 @@
 /** How a person is shown: a steady colour, initials, and a name even where the server gave none. */
 import type { Person } from './wire';
 
-const hues = [12, 40, 75, 130, 160, 190, 225, 255, 285, 310, 335];
+/** More than these, and neighbours are not told apart. */
+const hues = 12;
 
-/** A hue that stays with the id; one of a few that are told apart at a glance. */
+/** A hue (0 to 359) that stays with the id. */
 export function hueOf(id: string): number {
   let hash = 2166136261;
   for (let i = 0; i < id.length; i++) hash = Math.imul(hash ^ id.charCodeAt(i), 16777619);
   // Short ids differ in few bits: spread them over all before taking the remainder.
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
   hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-  return hues[((hash ^ (hash >>> 16)) >>> 0) % hues.length] as number;
+  return (((hash ^ (hash >>> 16)) >>> 0) % hues) * (360 / hues) + 12;
 }
 
 export const nameOf = (person: Pick<Person, 'id' | 'name'>) => person.name || person.id;

@@ -10,7 +10,7 @@ export interface Status {
   canTryAgain?: boolean;
 }
 
-export function statusOf(state: LiveState, words: Words, online: boolean, now: number): Status | null {
+export function statusOf(state: LiveState, words: Words, online: boolean): Status | null {
   const { phase } = words;
   switch (state.phase) {
     case 'connecting':
@@ -27,10 +27,8 @@ export function statusOf(state: LiveState, words: Words, online: boolean, now: n
     default:
       break;
   }
-  if (state.closesAt !== null) {
-    const seconds = Math.max(0, Math.ceil((state.closesAt - now) / 1000));
-    return { tone: 'bad', text: phase.expiring(seconds), canWatchAsGuest: true };
-  }
+  // Without seconds: a screen reader would read every one of them.
+  if (state.closesAt !== null) return { tone: 'bad', text: phase.expiring, canWatchAsGuest: true };
   if (state.caughtUp !== null) return { tone: 'good', text: phase.caughtUp(state.caughtUp) };
   if (state.phase === 'waiting') return { tone: 'calm', text: phase.waiting };
   if (state.phase === 'ended') return { tone: 'calm', text: phase.ended };

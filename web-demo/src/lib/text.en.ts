@@ -18,7 +18,7 @@ export const en = {
     waiting: 'The host has not started yet. You will see it here at once.',
     ended: 'This stream has ended. Thank you for watching.',
     expired: 'Your session has expired. Sign in again to chat.',
-    expiring: (seconds: number) => `Your session has expired. The connection closes in ${seconds} s.`,
+    expiring: 'Your session has expired. The connection closes in a moment.',
     refused: 'The server did not let you in.',
     banned: 'You have been removed from this stream.',
     caughtUp: (n: number) => (n === 0 ? 'Back again. You missed nothing.' : `Caught up: ${many(n, 'missed message', 'missed messages')} loaded.`),
