@@ -1,7 +1,7 @@
 //! Identifiers: what a session, a socket and a recoverable session are called. They must never come from anything but
 //! the system's random source: who can guess one can take what it names.
 
-use std::fmt;
+use std::{cell::RefCell, fmt};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
@@ -18,7 +18,7 @@ impl Id {
     /// The system has no randomness to give.
     pub fn random() -> Result<Self, getrandom::Error> {
         let mut raw = [0; 15];
-        getrandom::fill(&mut raw)?;
+        fill(&mut raw)?;
         Ok(Self(encode(&raw)))
     }
 
@@ -50,7 +50,7 @@ impl SessionId {
         let (place, random) = raw.split_at_mut(5);
         let [a, b, c, d] = gateway.to_be_bytes();
         place.copy_from_slice(&[a, b, c, d, shard]);
-        getrandom::fill(random)?;
+        fill(random)?;
         Ok(Self(encode(&raw)))
     }
 
@@ -73,6 +73,37 @@ impl SessionId {
     pub fn as_str(&self) -> &str {
         ascii(&self.0)
     }
+}
+
+/// Random bytes of the system that this thread has fetched, and how many of them are used up. Asking for each id alone
+/// would be a system call, three for a client that connects.
+struct Pool {
+    bytes: [u8; POOL],
+    used: usize,
+}
+
+const POOL: usize = 1024;
+
+thread_local! {
+    static RANDOM: RefCell<Pool> = const { RefCell::new(Pool { bytes: [0; POOL], used: POOL }) };
+}
+
+/// Fills a short buffer with bytes that nobody gets a second time.
+fn fill(out: &mut [u8]) -> Result<(), getrandom::Error> {
+    RANDOM.with_borrow_mut(|Pool { bytes, used }| {
+        if bytes.len() - *used < out.len() {
+            getrandom::fill(bytes)?;
+            *used = 0;
+        }
+        let end = *used + out.len();
+        if let Some(taken) = bytes.get_mut(*used..end) {
+            out.copy_from_slice(taken);
+            // What is given out is not kept.
+            taken.fill(0);
+        }
+        *used = end;
+        Ok(())
+    })
 }
 
 fn encode<const N: usize>(raw: &[u8]) -> [u8; N] {

@@ -43,3 +43,15 @@ fn a_session_id_is_not_shown() {
     let id = SessionId::random(0x12, 3).unwrap();
     assert_eq!(format!("{id:?}"), "00000012/3");
 }
+
+/// Random bytes are fetched for many ids at once: none may be given out twice, on one thread or on two.
+#[test]
+fn no_id_comes_twice() {
+    let make = || (0..5_000).map(|_| Id::random().unwrap()).collect::<Vec<_>>();
+    let other = std::thread::spawn(make);
+    let mut ids = make();
+    ids.extend(other.join().unwrap());
+    let sessions = (0..5_000).map(|_| SessionId::random(0, 0).unwrap());
+    assert_eq!(sessions.collect::<std::collections::HashSet<_>>().len(), 5_000);
+    assert_eq!(ids.into_iter().collect::<std::collections::HashSet<_>>().len(), 10_000);
+}

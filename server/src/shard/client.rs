@@ -3,10 +3,7 @@
 //! An `Err` of these methods is the reason why the connection has to be closed; the caller does it, and drops the rest
 //! of what came with it.
 
-use std::{
-    rc::Rc,
-    time::{Duration, Instant},
-};
+use std::{rc::Rc, time::Instant};
 
 use bytes::Bytes;
 use haat_protocol::{
@@ -26,8 +23,6 @@ use crate::{
 
 /// CONNECTs to namespaces that do not exist, until the connection is closed.
 const MAX_STRANGERS: u8 = 3;
-/// How long the attachments of a packet may take.
-const ATTACHMENT_DEADLINE: Duration = Duration::from_secs(10);
 
 impl Shard {
     /// A text message of a WebSocket: one Engine.IO packet.
@@ -156,19 +151,14 @@ impl Shard {
     }
 
     /// A packet announced attachments; they have to come.
-    fn expect_attachments(self: &Rc<Self>, key: SessionKey) {
+    fn expect_attachments(&self, key: SessionKey) {
         let begun = self.rooms.with(key, |session| {
             session.assembly = session.assembly.wrapping_add(1);
             session.assembly
         });
-        let shard = self.clone();
-        tokio::task::spawn_local(async move {
-            tokio::time::sleep(ATTACHMENT_DEADLINE).await;
-            let now = shard.rooms.with(key, |session| (session.decoder.is_waiting(), session.assembly));
-            if now.is_some_and(|(waiting, assembly)| waiting && Some(assembly) == begun) {
-                shard.close(key, CloseReason::BadPacket);
-            }
-        });
+        if let Some(packet) = begun {
+            self.schedule(|heartbeat| heartbeat.expect_attachments(Instant::now(), key, packet));
+        }
     }
 
     // --- heartbeat ---

@@ -16,8 +16,10 @@ use crate::{
 
 /// Serves the session until its client is gone. `first` are bytes that came with the upgrade request.
 pub async fn run(shard: Rc<Shard>, key: SessionKey, io: Rc<TcpStream>, mut reader: Reader, first: Vec<u8>) {
-    if !first.is_empty() && !shard.feed(key, &mut reader, &first) {
-        return linger(&io).await;
+    if !first.is_empty()
+        && let Err(end) = shard.feed(key, &mut reader, &first)
+    {
+        return shard.finish(key, io, end).await;
     }
     drop(first);
     loop {
@@ -25,10 +27,8 @@ pub async fn run(shard: Rc<Shard>, key: SessionKey, io: Rc<TcpStream>, mut reade
             shard.close(key, reason);
             return linger(&io).await;
         }
-        match shard.read(key, &io, &mut reader) {
-            Ok(()) => {}
-            Err(End::HungUp) => return shard.end(key, CloseReason::TransportClose),
-            Err(End::Closing) => return linger(&io).await,
+        if let Err(end) = shard.read(key, &io, &mut reader) {
+            return shard.finish(key, io, end).await;
         }
     }
 }
@@ -48,9 +48,12 @@ async fn readable(io: &TcpStream, reader: &Reader) -> Result<(), CloseReason> {
 }
 
 /// Why a connection is not read any more.
-enum End {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
     /// The client has hung up.
     HungUp,
+    /// The client has sent its close frame, after which nothing may come (RFC 6455, 5.5.1).
+    Closed,
     /// The session is over; what the client still sends is of no interest.
     Closing,
 }
@@ -62,15 +65,18 @@ impl Shard {
             Ok(0) => Err(End::HungUp),
             Ok(count) => {
                 let chunk = scratch.get(..count).unwrap_or_default();
-                if self.feed(key, reader, chunk) { Ok(()) } else { Err(End::Closing) }
+                self.feed(key, reader, chunk)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             Err(_) => Err(End::HungUp),
         }
     }
 
-    /// Gives bytes to the session. Says whether it goes on.
-    pub fn feed(self: &Rc<Self>, key: SessionKey, reader: &mut Reader, chunk: &[u8]) -> bool {
+    /// Gives bytes to the session.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub fn feed(self: &Rc<Self>, key: SessionKey, reader: &mut Reader, chunk: &[u8]) -> Result<(), End> {
         let fed = reader.feed(chunk, &self.lender, Instant::now(), |message| {
             match message {
                 Received::Text(text) => return self.receive_text(key, text),
@@ -82,10 +88,24 @@ impl Shard {
         match fed {
             Ok(()) => {}
             // The client's close frame has been answered.
-            Err(CloseReason::SocketClosed) => self.rooms.close_quietly(key, CloseReason::SocketClosed),
+            Err(CloseReason::SocketClosed) => {
+                self.rooms.close_quietly(key, CloseReason::SocketClosed);
+                return Err(End::Closed);
+            }
             Err(reason) => self.close(key, reason),
         }
-        fed.is_ok() && self.rooms.with(key, |session| session.is_open()).unwrap_or(false)
+        let open = fed.is_ok() && self.rooms.with(key, |session| session.is_open()).unwrap_or(false);
+        if open { Ok(()) } else { Err(End::Closing) }
+    }
+
+    /// Lets go of the connection. The session has the other reference to it, until what is queued is written.
+    async fn finish(self: &Rc<Self>, key: SessionKey, io: Rc<TcpStream>, end: End) {
+        match end {
+            End::HungUp => self.end(key, CloseReason::TransportClose),
+            // The server closes first (RFC 6455, 7.1.1). Nothing is left to be read, so that nothing is cut off.
+            End::Closed => {}
+            End::Closing => linger(&io).await,
+        }
     }
 }
 

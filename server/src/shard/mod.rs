@@ -238,8 +238,12 @@ impl Shard {
 
 /// Closes the sending half, so that what was written arrives, and cuts a client that does not hang up.
 fn hang_up(io: &Rc<TcpStream>, reason: CloseReason) {
+    if reason == CloseReason::SocketClosed {
+        // Closing handshake done: the socket is closed with its last reference.
+        return;
+    }
     let _ = SockRef::from(&**io).shutdown(std::net::Shutdown::Write);
-    if matches!(reason, CloseReason::TransportClose | CloseReason::SocketClosed) {
+    if reason == CloseReason::TransportClose {
         // The client has closed; the task of its connection waits for it.
         return;
     }

@@ -11,7 +11,7 @@ use super::Shard;
 use crate::{
     close::CloseReason,
     hub::mailbox::{Handover, Mail},
-    room::At,
+    room::{At, session::Session},
     transport::heartbeat::Due,
 };
 
@@ -72,6 +72,12 @@ impl Shard {
                 let late = self.rooms.with(key, |session| session.beat.waiting && session.beat.number == beat);
                 if late == Some(true) {
                     self.give_up(key, CloseReason::PingTimeout);
+                }
+            }
+            Due::Attachments(key, packet) => {
+                let waits = |session: &mut Session| session.decoder.is_waiting() && session.assembly == packet;
+                if self.rooms.with(key, waits) == Some(true) {
+                    self.close(key, CloseReason::BadPacket);
                 }
             }
             Due::Connect(key) => {

@@ -1,6 +1,6 @@
-//! Heartbeats and connect deadlines of all sessions of a shard, in three queues.
+//! Heartbeats and deadlines of all sessions of a shard, in four queues.
 //!
-//! The intervals are the same for every session, so deadlines are pushed in the order in which they come due: three
+//! The intervals are the same for every session, so deadlines are pushed in the order in which they come due: four
 //! first-in-first-out queues and one timer take the place of a timer per connection. An entry that no longer holds is
 //! recognised by its beat number when it comes up.
 
@@ -20,7 +20,15 @@ pub enum Due {
     Timeout(SessionKey, u32),
     /// This session should have joined a namespace by now.
     Connect(SessionKey),
+    /// The attachments of this packet of the session should have come by now.
+    Attachments(SessionKey, u32),
 }
+
+/// How long the attachments of a packet may take.
+const ATTACHMENT_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Deadlines in the order in which they come due, each with the number that it holds for.
+type Queue = VecDeque<(Instant, SessionKey, u32)>;
 
 /// The queues.
 #[derive(Debug)]
@@ -28,22 +36,28 @@ pub struct Heartbeat {
     interval: Duration,
     timeout: Duration,
     connect: Duration,
-    connects: VecDeque<(Instant, SessionKey, u32)>,
-    pings: VecDeque<(Instant, SessionKey, u32)>,
-    timeouts: VecDeque<(Instant, SessionKey, u32)>,
+    connects: Queue,
+    attachments: Queue,
+    pings: Queue,
+    timeouts: Queue,
 }
 
 impl Heartbeat {
     /// Pings every `interval` after the last pong; `timeout` without an answer ends a session, and so does `connect`
     /// without a namespace.
     pub fn new(interval: Duration, timeout: Duration, connect: Duration) -> Self {
-        let (connects, pings, timeouts) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
-        Self { interval, timeout, connect, connects, pings, timeouts }
+        let [connects, attachments, pings, timeouts] = [const { Queue::new() }; 4];
+        Self { interval, timeout, connect, connects, attachments, pings, timeouts }
     }
 
     /// This session has to join a namespace.
     pub fn expect_connect(&mut self, now: Instant, key: SessionKey) {
         self.connects.push_back((now + self.connect, key, 0));
+    }
+
+    /// The session has announced attachments, in the packet of this number.
+    pub fn expect_attachments(&mut self, now: Instant, key: SessionKey, packet: u32) {
+        self.attachments.push_back((now + ATTACHMENT_DEADLINE, key, packet));
     }
 
     /// The next ping of this session is due an interval from `now`.
@@ -58,20 +72,19 @@ impl Heartbeat {
 
     /// When something comes due next.
     pub fn next(&self) -> Option<Instant> {
-        let first = |queue: &VecDeque<(Instant, SessionKey, u32)>| queue.front().map(|entry| entry.0);
-        [&self.connects, &self.pings, &self.timeouts].into_iter().filter_map(first).min()
+        let first = |queue: &Queue| queue.front().map(|entry| entry.0);
+        [&self.connects, &self.attachments, &self.pings, &self.timeouts].into_iter().filter_map(first).min()
     }
 
     /// Takes what is due at `now`.
     pub fn pop(&mut self, now: Instant) -> Option<Due> {
-        let due = |queue: &mut VecDeque<(Instant, SessionKey, u32)>| {
-            queue.pop_front_if(|entry| entry.0 <= now).map(|(_, key, beat)| (key, beat))
-        };
+        let due = |queue: &mut Queue| queue.pop_front_if(|entry| entry.0 <= now).map(|(_, key, beat)| (key, beat));
         // Timeouts first: a ping to a session that is about to end would be wasted.
         due(&mut self.timeouts)
             .map(|(key, beat)| Due::Timeout(key, beat))
             .or_else(|| due(&mut self.pings).map(|(key, beat)| Due::Ping(key, beat)))
             .or_else(|| due(&mut self.connects).map(|(key, _)| Due::Connect(key)))
+            .or_else(|| due(&mut self.attachments).map(|(key, packet)| Due::Attachments(key, packet)))
     }
 }
 
@@ -98,5 +111,8 @@ mod tests {
         heartbeat.expect_connect(late, a);
         assert_eq!(heartbeat.next(), Some(late + Duration::from_secs(10)));
         assert_eq!(heartbeat.pop(late + Duration::from_secs(10)), Some(Due::Connect(a)));
+        heartbeat.expect_attachments(late, b, 3);
+        assert_eq!(heartbeat.next(), Some(late + ATTACHMENT_DEADLINE));
+        assert_eq!(heartbeat.pop(late + ATTACHMENT_DEADLINE), Some(Due::Attachments(b, 3)));
     }
 }
