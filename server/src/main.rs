@@ -195,6 +195,11 @@ fn run(serve: Serve) -> Result<(), Failure> {
     }
     let secret = secret(&config);
     haat_server::server::log(&config);
+    // A viewer is a file. What the system allows at most is the operator's business.
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(files) => tracing::debug!(files, "open files allowed"),
+        Err(error) => tracing::warn!(%error, "the limit of open files stays as it is"),
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("bus")

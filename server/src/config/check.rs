@@ -46,7 +46,6 @@ pub(super) fn check(raw: Raw, dev: bool, errors: &mut Vec<ConfigError>) -> Optio
         auth: auth(raw.auth, dev),
         limits: limits(&raw.limits),
         outbox: Outbox {
-            behind_bytes: raw.outbox.behind_bytes,
             max_bytes: raw.outbox.max_bytes,
             max_frames: raw.outbox.max_frames,
             max_age: seconds(raw.outbox.max_age_seconds),
@@ -95,11 +94,6 @@ impl Rules<'_> {
     }
 
     fn sizes(&mut self, outbox: &RawOutbox, engine: &RawEngine) {
-        self.unless(
-            outbox.behind_bytes <= outbox.max_bytes,
-            "outbox.behind_bytes",
-            format!("{} is more than outbox.max_bytes ({})", outbox.behind_bytes, outbox.max_bytes),
-        );
         // Else one message that is allowed would close every viewer who cannot take it at once.
         self.unless(
             outbox.max_bytes >= engine.max_payload_bytes,

@@ -202,8 +202,6 @@ impl Rate {
 /// When a connection is too far behind.
 #[derive(Debug, Clone)]
 pub struct Outbox {
-    /// Bytes queued from which a connection counts as behind, and gets only what counts; default 32 KiB.
-    pub behind_bytes: usize,
     /// Bytes queued from which it is closed; default 256 KiB.
     pub max_bytes: usize,
     /// Frames queued from which it is closed; default 1,024.

@@ -87,7 +87,6 @@ pub(super) struct RawLimits {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawOutbox {
-    pub behind_bytes: usize,
     pub max_bytes: usize,
     pub max_frames: usize,
     pub max_age_seconds: f64,

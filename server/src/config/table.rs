@@ -183,12 +183,6 @@ pub const KEYS: &[Key] = &[
     key("limits.staff_burst", "100", Kind::Whole(1, MANY), "How many of them may come at once."),
     key("limits.rooms", "16", Kind::Whole(0, MANY), "Rooms that one connection is in."),
     key("limits.namespaces", "4", Kind::Whole(0, MANY), "Namespaces that one connection joins."),
-    key(
-        "outbox.behind_bytes",
-        "32768",
-        Kind::Whole(0, 1 << 30),
-        "Bytes queued from which a connection is behind: it gets the newest state only.",
-    ),
     key("outbox.max_bytes", "262144", Kind::Whole(1024, 1 << 30), "Bytes queued from which it is closed."),
     key("outbox.max_frames", "1024", Kind::Whole(1, 1 << 24), "Messages queued from which it is closed."),
     key(
