@@ -1,6 +1,7 @@
 //! The operator's keys. Each is for one algorithm, which its type chooses: a token must never be checked by an algorithm
 //! that was not meant for the key (a public key taken for an HS256 secret lets everybody sign).
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jsonwebtoken::{
     Algorithm, DecodingKey, DecodingKeyKind,
     crypto::{self, rust_crypto},
@@ -106,6 +107,9 @@ fn pem(text: &str) -> Result<Key, AuthSetupError> {
     if let Some(problem) = problem {
         return Err(AuthSetupError::Pem(problem));
     }
+    if !is_whole(text) {
+        return Err(AuthSetupError::Pem("what it holds is damaged"));
+    }
     let bytes = text.as_bytes();
     let (algorithm, material) = if let Ok(material) = DecodingKey::from_rsa_pem(bytes) {
         (Algorithm::RS256, material)
@@ -117,6 +121,18 @@ fn pem(text: &str) -> Result<Key, AuthSetupError> {
         return Err(AuthSetupError::Pem("it is neither an RSA, nor a P-256, nor an Ed25519 key"));
     };
     Key::new(algorithm, material, Place::Alone).map_err(AuthSetupError::Pem)
+}
+
+/// Whether the text between its lines of dashes is one DER sequence, with nothing missing and nothing behind it: the
+/// library takes a key from wherever it finds one.
+fn is_whole(pem: &str) -> bool {
+    let base64: String = pem.split("-----").nth(2).unwrap_or_default().split_whitespace().collect();
+    match STANDARD.decode(base64).as_deref() {
+        Ok([0x30, 0x81, len, rest @ ..]) => rest.len() == usize::from(*len),
+        Ok([0x30, 0x82, high, low, rest @ ..]) => rest.len() == usize::from(u16::from_be_bytes([*high, *low])),
+        Ok([0x30, len @ 0..=0x7f, rest @ ..]) => rest.len() == usize::from(*len),
+        _ => false,
+    }
 }
 
 #[derive(Deserialize)]

@@ -434,6 +434,9 @@ fn what_is_no_signed_jwt_is_refused() {
         format!("{header}.{payload}"),
         format!("{payload}.{signature}"),
         format!("{header}..{signature}.x"),
+        format!("{token}.x"),
+        format!("{header}.{payload}.{payload}.{signature}"),
+        format!("{}.a.b.c.d", encode(json!({ "alg": "dir", "enc": "A256GCM" }))),
         format!("=={header}.{payload}.{signature}"),
         format!("{header}=.{payload}.{signature}"),
         format!(" {token}"),
@@ -447,10 +450,6 @@ fn what_is_no_signed_jwt_is_refused() {
     ] {
         assert_eq!(at(&verifier, &bad), Err(AuthError::Malformed), "{bad:.80}");
     }
-    let jwe = format!("{}.a.b.c.d", encode(json!({ "alg": "dir", "enc": "A256GCM" })));
-    assert_eq!(at(&verifier, &jwe), Err(AuthError::Algorithm));
-    assert_eq!(at(&verifier, &format!("{token}.x")), Err(AuthError::Signature), "four parts");
-    assert_eq!(at(&verifier, &format!("{header}.{payload}.{payload}.{signature}")), Err(AuthError::Signature));
     for (bytes, outcome) in [(8192, AuthError::Malformed), (8193, AuthError::TooLong), (65_536, AuthError::TooLong)] {
         assert_eq!(at(&verifier, &"a".repeat(bytes)), Err(outcome), "{bytes} bytes");
     }

@@ -92,6 +92,9 @@ impl Verifier {
         }
         let (message, signature) = token.rsplit_once('.').ok_or(AuthError::Malformed)?;
         let (header, payload) = message.split_once('.').ok_or(AuthError::Malformed)?;
+        if payload.contains('.') {
+            return Err(AuthError::Malformed);
+        }
         self.check_signature(&decode(header)?, message, signature)?;
         let payload = decode(payload)?;
         let payload: Payload<'_> = serde_json::from_slice(&payload).map_err(|_| AuthError::Malformed)?;
