@@ -2,6 +2,9 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+pub mod innocents;
+pub mod raw;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     net::SocketAddr,
