@@ -54,6 +54,8 @@ pub struct Handover {
 /// A long-polling request. `None` answers that there is no such session.
 #[derive(Debug)]
 pub enum Poll {
+    /// Say whether there is such a session.
+    Look(oneshot::Sender<PollAnswer>),
     /// Wait for something to send.
     Get(oneshot::Sender<PollAnswer>),
     /// The head of a POST has come. Its body may be read once this is answered with [`PollAnswer::Ok`].

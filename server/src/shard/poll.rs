@@ -21,6 +21,7 @@ impl Shard {
     pub fn poll(self: &Rc<Self>, sid: SessionId, request: Poll) {
         let key = self.by_sid(sid);
         match request {
+            Poll::Look(answer) => drop(answer.send(key.map_or(PollAnswer::Unknown, |_| PollAnswer::Ok))),
             Poll::Get(answer) => drop(answer.send(key.map_or(PollAnswer::Unknown, |key| self.get(key)))),
             Poll::PostBegin(answer) => drop(answer.send(key.map_or(PollAnswer::Unknown, |key| self.post_begin(key)))),
             Poll::PostEnd(body, answer) => {
@@ -34,7 +35,7 @@ impl Shard {
                 let Some(key) = key else { return };
                 self.polling_state(key, |polling| polling.posting = false);
                 if !too_large {
-                    self.close(key, CloseReason::TransportError);
+                    self.give_up(key, CloseReason::TransportError);
                 }
             }
             Poll::Aborted => {
@@ -60,7 +61,7 @@ impl Shard {
         }
         let (answer, body) = oneshot::channel();
         if self.rooms.park(key, answer).is_err() {
-            self.close(key, CloseReason::TransportError);
+            self.give_up(key, CloseReason::TransportError);
             return PollAnswer::Overlap;
         }
         PollAnswer::Wait(body)
@@ -71,7 +72,7 @@ impl Shard {
             None => PollAnswer::WrongTransport,
             Some(false) => PollAnswer::Ok,
             Some(true) => {
-                self.close(key, CloseReason::TransportError);
+                self.give_up(key, CloseReason::TransportError);
                 PollAnswer::Overlap
             }
         }
@@ -82,13 +83,11 @@ impl Shard {
         for packet in payload::decode(body, MAX_PACKETS) {
             let received = packet.map_err(|_| CloseReason::ParseError).and_then(|packet| self.receive(key, packet));
             let Err(reason) = received else { continue };
-            self.close(key, reason);
-            // A client that speaks no Engine.IO will not understand the reason. A GET that waits gets it all the same.
-            if !matches!(reason, CloseReason::BadPacket | CloseReason::TransportClose) {
-                self.rooms.flush_session(key);
-                self.end(key, reason);
-            }
-            return;
+            return match reason {
+                CloseReason::BadPacket | CloseReason::TransportClose => self.close(key, reason),
+                // A client that speaks no Engine.IO will not understand the reason.
+                _ => self.give_up(key, reason),
+            };
         }
     }
 }

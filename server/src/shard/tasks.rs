@@ -89,8 +89,9 @@ impl Shard {
         }
     }
 
-    /// Ends a session that may well be gone: it gets a close if its socket takes one, and nobody waits for it.
-    fn give_up(self: &Rc<Self>, key: crate::transport::SessionKey, reason: CloseReason) {
+    /// Ends a session that may well be gone: it gets a close if its socket takes one, or a GET waits, and nobody waits for
+    /// it.
+    pub(super) fn give_up(self: &Rc<Self>, key: crate::transport::SessionKey, reason: CloseReason) {
         self.close(key, reason);
         self.rooms.flush_session(key);
         self.end(key, reason);
