@@ -29,7 +29,7 @@ async fn serve(stream: TcpStream, lender: Rc<RefCell<Lender>>) -> io::Result<()>
             break head;
         }
     };
-    let accept = handshake(&headers).map_err(|_| io::ErrorKind::InvalidData)?;
+    let accept = handshake(http::Version::HTTP_11, &headers).map_err(|_| io::ErrorKind::InvalidData)?;
     write_all(&stream, switching(&accept, None).as_bytes()).await?;
     let mut chunk = bytes.split_off(end);
     let mut reader = Reader::default();

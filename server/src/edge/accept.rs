@@ -6,13 +6,14 @@
 
 use std::{io, net::SocketAddr, rc::Rc, time::Duration};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{
-    Edge,
+    Edge, MAX_HEAD, MAX_HEADERS,
     ask::{self, Ask, AskError},
     http::serve as serve_http,
+    is_ambiguous,
     upgrade::{self, Fresh},
 };
 use crate::{
@@ -20,10 +21,6 @@ use crate::{
     metrics,
 };
 
-/// Bytes and lines of a request's head.
-const MAX_HEAD: usize = 8 * 1024;
-/// See [`MAX_HEAD`].
-const MAX_HEADERS: usize = 64;
 /// Pause after an accept that failed: out of file descriptors, the next one would fail as well.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -69,13 +66,18 @@ async fn connection(edge: Rc<Edge>, stream: TcpStream, peer: SocketAddr, read: V
         return;
     };
     let head = tokio::time::timeout(edge.doors.head_timeout, read_head(&stream, read));
-    // Errors are the client's: a connection that ends before it has asked for anything.
-    let Ok(Ok((bytes, head))) = Box::pin(head).await else {
-        metrics::refused("edge", "head");
-        return;
+    let (bytes, head) = match Box::pin(head).await {
+        Ok(Ok(read)) => read,
+        // It ended before it had asked for anything.
+        Ok(Err(_)) => return,
+        Err(_) => return metrics::refused("http", "timeout"),
     };
     let served = match head {
         Head::Complete { request, end } => first_request(&edge, stream, peer, bytes, request, end).await,
+        Head::TooLarge(status) => {
+            metrics::refused("http", "too_large");
+            upgrade::refuse_with(&stream, status, "").await
+        }
         Head::Other => serve_http(edge, stream, peer, bytes).await,
     };
     if let Err(error) = served {
@@ -87,12 +89,15 @@ async fn connection(edge: Rc<Edge>, stream: TcpStream, peer: SocketAddr, read: V
 struct Request {
     method: Method,
     uri: Uri,
+    version: Version,
     headers: HeaderMap,
 }
 
 enum Head {
     /// A request whose head ends at `end`.
     Complete { request: Box<Request>, end: usize },
+    /// More than is read of a head; answered with this.
+    TooLarge(StatusCode),
     /// Not a request as it is served here; hyper knows what to answer.
     Other,
 }
@@ -126,7 +131,9 @@ fn parse(bytes: &[u8]) -> Option<Head> {
             let request = convert(&request).map(Box::new);
             Some(request.map_or(Head::Other, |request| Head::Complete { request, end }))
         }
-        Ok(_) | Err(_) => Some(Head::Other),
+        Ok(_) if bytes.contains(&b'\n') => Some(Head::TooLarge(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)),
+        Ok(_) => Some(Head::TooLarge(StatusCode::URI_TOO_LONG)),
+        Err(_) => Some(Head::Other),
     }
 }
 
@@ -136,7 +143,8 @@ fn convert(parsed: &httparse::Request<'_, '_>) -> Option<Request> {
         let name = HeaderName::from_bytes(line.name.as_bytes()).ok()?;
         headers.append(name, HeaderValue::from_bytes(line.value).ok()?);
     }
-    Some(Request { method: parsed.method?.parse().ok()?, uri: parsed.path?.parse().ok()?, headers })
+    let version = if parsed.version? == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
+    Some(Request { method: parsed.method?.parse().ok()?, uri: parsed.path?.parse().ok()?, version, headers })
 }
 
 async fn first_request(
@@ -147,8 +155,12 @@ async fn first_request(
     request: Box<Request>,
     end: usize,
 ) -> io::Result<()> {
-    let Request { method, uri, headers } = *request;
-    let Some(endpoint) = edge.endpoint(uri.path()) else {
+    let Request { method, uri, version, headers } = *request;
+    if is_ambiguous(version, &headers) {
+        metrics::refused("http", "malformed");
+        return upgrade::refuse_with(&stream, StatusCode::BAD_REQUEST, "").await;
+    }
+    let Some(endpoint) = edge.endpoint(&uri) else {
         return serve_http(edge.clone(), stream, peer, bytes).await;
     };
     let raw = endpoint.raw;
@@ -168,18 +180,9 @@ async fn first_request(
         Ok(ask) => ask,
         Err(refused) => return refused.answer(&stream).await,
     };
-    let accept = match upgrade::handshake(&headers) {
+    let accept = match upgrade::handshake(version, &headers) {
         Ok(accept) => accept,
-        Err(bad) => {
-            metrics::refused("edge", "handshake");
-            let status = bad.status();
-            let answer = format!(
-                "HTTP/1.1 {} {}\r\nConnection: close\r\nSec-WebSocket-Version: 13\r\nContent-Length: 0\r\n\r\n",
-                status.as_u16(),
-                status.canonical_reason().unwrap_or_default()
-            );
-            return upgrade::write_all(&stream, answer.as_bytes()).await;
-        }
+        Err(bad) => return upgrade::refuse_with(&stream, bad.status(), "Sec-WebSocket-Version: 13\r\n").await,
     };
     let answer = upgrade::switching(&accept, upgrade::subprotocol(&headers)).into_bytes();
     let read = bytes.get(end..).unwrap_or_default().to_vec();
@@ -197,14 +200,13 @@ pub enum Refused {
 
 impl Refused {
     async fn answer(self, stream: &TcpStream) -> io::Result<()> {
-        let answer = match self {
-            Self::Ask(error) => upgrade::refusal(error),
-            Self::Rate(after) => format!(
-                "HTTP/1.1 429 Too Many Requests\r\nConnection: close\r\nRetry-After: {}\r\nContent-Length: 0\r\n\r\n",
-                after.as_secs() + 1
-            ),
-        };
-        upgrade::write_all(stream, answer.as_bytes()).await
+        match self {
+            Self::Ask(error) => upgrade::write_all(stream, upgrade::refusal(error).as_bytes()).await,
+            Self::Rate(after) => {
+                let header = format!("Retry-After: {}\r\n", after.as_secs() + 1);
+                upgrade::refuse_with(stream, StatusCode::TOO_MANY_REQUESTS, &header).await
+            }
+        }
     }
 }
 

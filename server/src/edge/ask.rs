@@ -80,7 +80,7 @@ impl AskError {
     }
 }
 
-/// The query parameters that Engine.IO reads. A repeated one is as good as a wrong one.
+/// The query parameters that Engine.IO reads. The last of a repeated one counts.
 #[derive(Debug, Default)]
 struct Query {
     version: Option<String>,
@@ -98,7 +98,7 @@ impl Query {
                 "sid" => &mut query.sid,
                 _ => continue,
             };
-            *slot = Some(if slot.is_some() { String::from("repeated") } else { value.into_owned() });
+            *slot = Some(value.into_owned());
         }
         query.sid = query.sid.filter(|sid| !sid.is_empty());
         query
@@ -122,12 +122,7 @@ pub fn read(edge: &Edge, method: &Method, uri: &Uri, headers: &HeaderMap) -> Res
         Some("polling") if edge.shard.settings.polling => false,
         _ => return Err(AskError::Transport),
     };
-    let origin =
-        headers.get(header::ORIGIN).map(|origin| origin.to_str().map_err(|_| AskError::Request)).transpose()?;
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    if !edge.doors.origins.allow(origin, host) {
-        return Err(AskError::Forbidden);
-    }
+    check_origin(edge, headers)?;
     let version = query.version.as_deref() == Some("4");
     let Some(sid) = query.sid else {
         return match (method == Method::GET, socket, upgrade) {
@@ -146,8 +141,23 @@ pub fn read(edge: &Edge, method: &Method, uri: &Uri, headers: &HeaderMap) -> Res
     }
     match (socket, upgrade, version) {
         (true, false, _) | (.., false) => Err(AskError::Request),
+        (_, true, _) if method != Method::GET => Err(AskError::Request),
         (true, true, true) => Ok(Ask::Upgrade(sid)),
         (false, true, true) => Ok(Ask::Nonsense),
         (false, false, true) => Ok(Ask::Poll(sid)),
     }
+}
+
+/// Whether pages of the request's origin may connect. A request without one is not a browser's.
+///
+/// # Errors
+/// They may not, or it is not clear which origin it is.
+pub fn check_origin(edge: &Edge, headers: &HeaderMap) -> Result<(), AskError> {
+    let mut origins = headers.get_all(header::ORIGIN).iter();
+    let origin = match (origins.next(), origins.next()) {
+        (origin, None) => origin.map(|origin| origin.to_str().map_err(|_| AskError::Request)).transpose()?,
+        _ => return Err(AskError::Request),
+    };
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    if edge.doors.origins.allow(origin, host) { Ok(()) } else { Err(AskError::Forbidden) }
 }

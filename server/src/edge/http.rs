@@ -19,9 +19,10 @@ use tokio::{net::TcpStream, sync::oneshot};
 use tower::ServiceExt;
 
 use super::{
-    Edge,
+    Edge, MAX_HEAD, MAX_HEADERS,
     accept::{Refused, accept_upgrade},
     ask::{self, Ask, AskError},
+    is_ambiguous,
     rewind::Rewind,
     upgrade::{self, Fresh},
 };
@@ -32,8 +33,6 @@ use crate::{
 
 /// How long the body of a POST may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-const MAX_HEADERS: usize = 64;
-const MAX_BUFFER: usize = 16 * 1024;
 
 /// Serves a connection until it ends or becomes a WebSocket. `read` was read of it already.
 pub async fn serve(edge: Rc<Edge>, stream: TcpStream, peer: SocketAddr, read: Vec<u8>) -> io::Result<()> {
@@ -45,26 +44,37 @@ pub async fn serve(edge: Rc<Edge>, stream: TcpStream, peer: SocketAddr, read: Ve
         .timer(TokioTimer::new())
         .header_read_timeout(edge.doors.head_timeout)
         .max_headers(MAX_HEADERS)
-        .max_buf_size(MAX_BUFFER)
+        .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(Rewind::new(read, stream)), service)
         .with_upgrades();
-    Box::pin(connection).await.map_err(io::Error::other)
+    Box::pin(connection).await.map_err(|error| {
+        if error.is_parse_too_large() {
+            metrics::refused("http", "too_large");
+        } else if error.is_parse() {
+            metrics::refused("http", "malformed");
+        } else if error.is_timeout() {
+            metrics::refused("http", "timeout");
+        }
+        io::Error::other(error)
+    })
 }
 
 async fn answer(edge: Rc<Edge>, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
-    if malformed(&request) {
+    // A target without a path is a proxy's.
+    if request.uri().path().is_empty() || is_ambiguous(request.version(), request.headers()) {
         metrics::refused("http", "malformed");
         return closing(status(StatusCode::BAD_REQUEST));
     }
-    let Some(endpoint) = edge.endpoint(request.uri().path()) else {
+    let Some(endpoint) = edge.endpoint(request.uri()) else {
         let site = edge.doors.site.clone();
         return site.oneshot(request.map(Body::new)).await.unwrap_or_else(|never| match never {});
     };
     let raw = endpoint.raw;
     let address = edge.client(peer.ip(), request.headers());
-    let origin = request.headers().get(header::ORIGIN).cloned();
+    let allowed = ask::check_origin(&edge, request.headers()).is_ok();
+    let origin = request.headers().get(header::ORIGIN).filter(|_| allowed).cloned();
     let asked = ask::read(&edge, request.method(), request.uri(), request.headers());
-    let mut response = if request.method() == Method::OPTIONS && asked != Err(AskError::Forbidden) {
+    let mut response = if request.method() == Method::OPTIONS && origin.is_some() {
         preflight(&request)
     } else if ask::is_upgrade(request.headers()) {
         websocket(&edge, request, asked, address, peer, raw)
@@ -76,21 +86,11 @@ async fn answer(edge: Rc<Edge>, request: Request<Incoming>, peer: SocketAddr) ->
             Err(error) => engine_error(error),
         }
     };
-    if let Some(origin) = origin.filter(|_| asked != Err(AskError::Forbidden)) {
+    if let Some(origin) = origin {
         response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         response.headers_mut().insert(header::VARY, HeaderValue::from_static("Origin"));
     }
     response
-}
-
-/// What hyper lets through, and a proxy in front of it might understand in another way (RFC 9112, 3.2 and 6.3).
-fn malformed(request: &Request<Incoming>) -> bool {
-    let headers = request.headers();
-    let hosts = headers.get_all(header::HOST).iter().count();
-    let host_is_needed = request.version() >= http::Version::HTTP_11;
-    let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();
-    let chunked = headers.contains_key(header::TRANSFER_ENCODING);
-    hosts > 1 || host_is_needed && hosts == 0 || lengths > 1 || lengths == 1 && chunked
 }
 
 fn status(code: StatusCode) -> Response<Body> {
@@ -161,12 +161,20 @@ async fn poll(edge: &Rc<Edge>, sid: SessionId, request: Request<Incoming>) -> Re
     match *request.method() {
         Method::GET => get(edge, sid).await,
         Method::POST => post(edge, sid, request).await,
-        _ => {
-            let mut response = status(StatusCode::METHOD_NOT_ALLOWED);
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, POST"));
-            response
-        }
+        _ => other_method(edge, sid).await,
     }
+}
+
+async fn other_method(edge: &Rc<Edge>, sid: SessionId) -> Response<Body> {
+    let (answer, known) = oneshot::channel();
+    ask_shard(edge, sid, Poll::Look(answer));
+    if !matches!(known.await, Ok(PollAnswer::Ok)) {
+        return engine_error(AskError::Session);
+    }
+    metrics::refused("http", "method");
+    let mut response = status(StatusCode::METHOD_NOT_ALLOWED);
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, POST"));
+    response
 }
 
 /// Gives a request to the shard of the session, which may be another one.
@@ -292,10 +300,14 @@ fn websocket(
 ) -> Response<Body> {
     let ask = match accept_upgrade(edge, asked, address) {
         Ok(ask) => ask,
-        Err(Refused::Ask(error)) => return closing(engine_error(error)),
+        Err(Refused::Ask(error)) => {
+            let mut response = content("text/html", error.to_string());
+            *response.status_mut() = StatusCode::BAD_REQUEST;
+            return closing(response);
+        }
         Err(Refused::Rate(after)) => return closing(too_many(after)),
     };
-    let accept = match upgrade::handshake(request.headers()) {
+    let accept = match upgrade::handshake(request.version(), request.headers()) {
         Ok(accept) => accept,
         Err(bad) => {
             let mut response = status(bad.status());

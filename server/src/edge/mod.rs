@@ -14,7 +14,7 @@ pub mod upgrade;
 
 use std::{net::IpAddr, rc::Rc, sync::Arc, time::Duration};
 
-use ::http::HeaderMap;
+use ::http::{HeaderMap, Uri, Version, header, uri::Authority};
 
 use crate::{
     config::{Network, Origins},
@@ -48,6 +48,31 @@ pub struct Doors {
     pub site: axum::Router,
 }
 
+/// Bytes of a request's head.
+pub const MAX_HEAD: usize = 8 * 1024;
+/// Lines of it.
+pub const MAX_HEADERS: usize = 64;
+
+/// What a proxy in front might understand in another way, so that it would let through what it should not (RFC 9112, 3.2
+/// and 6.3).
+pub fn is_ambiguous(version: Version, headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let host = match (hosts.next(), hosts.next()) {
+        (None, _) => version < Version::HTTP_11,
+        (Some(host), None) => is_host(host.as_bytes()),
+        _ => false,
+    };
+    let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();
+    !host || lengths > 1 || lengths == 1 && headers.contains_key(header::TRANSFER_ENCODING)
+}
+
+/// A name or an address, and perhaps a port.
+fn is_host(text: &[u8]) -> bool {
+    let Ok(authority) = Authority::try_from(text) else { return text.is_empty() };
+    let port = authority.as_str().strip_prefix(authority.host());
+    port.is_some_and(|port| matches!(port, "" | ":") || authority.port_u16().is_some())
+}
+
 /// The edge of one shard.
 pub struct Edge {
     /// The shard whose sessions it makes.
@@ -57,8 +82,9 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// The endpoint of a path.
-    pub fn endpoint(&self, path: &str) -> Option<&Endpoint> {
+    /// The endpoint of a request. A target that names a host is meant for a proxy, and has none.
+    pub fn endpoint(&self, target: &Uri) -> Option<&Endpoint> {
+        let path = if target.authority().is_none() { target.path() } else { "" };
         self.doors.endpoints.iter().find(|endpoint| path.starts_with(&endpoint.path))
     }
 

@@ -10,7 +10,7 @@
 use std::{cell::RefCell, io, net::IpAddr, rc::Rc, time::Instant};
 
 use haat_protocol::{SessionId, engine};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode, Version, header};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     close::CloseReason,
+    metrics,
     room::session::Carrier,
     shard::conn,
     transport::{
@@ -47,11 +48,21 @@ impl BadHandshake {
     }
 }
 
-/// Checks the headers of a handshake (RFC 6455, 4.2.1), and returns the value of `Sec-WebSocket-Accept`.
+/// Checks the head of a handshake (RFC 6455, 4.2.1), and returns the value of `Sec-WebSocket-Accept`.
 ///
 /// # Errors
-/// What is wrong with them.
-pub fn handshake(headers: &HeaderMap) -> Result<String, BadHandshake> {
+/// What is wrong with it; it was counted.
+pub fn handshake(version: Version, headers: &HeaderMap) -> Result<String, BadHandshake> {
+    accept_key(version, headers).inspect_err(|_| metrics::refused("http", "handshake"))
+}
+
+fn accept_key(version: Version, headers: &HeaderMap) -> Result<String, BadHandshake> {
+    // What follows are frames: a body would be taken for some.
+    let body = headers.contains_key(header::TRANSFER_ENCODING)
+        || headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0");
+    if version < Version::HTTP_11 || body {
+        return Err(BadHandshake::Request);
+    }
     let connection = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
     let upgrades =
         connection.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case("upgrade"));
@@ -121,7 +132,7 @@ pub async fn serve(edge: &Rc<Edge>, ask: Ask, fresh: Fresh) -> io::Result<()> {
 async fn open(edge: &Rc<Edge>, fresh: Fresh) -> io::Result<()> {
     let Fresh { stream, mut answer, read, address, raw } = fresh;
     let Ok(admission) = edge.doors.admission.connection(address) else {
-        crate::metrics::refused("edge", "address_connections");
+        metrics::refused("edge", "address_connections");
         return Ok(());
     };
     let io = Rc::new(stream);
@@ -281,14 +292,19 @@ pub async fn write_all(io: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// The error answer to an upgrade request, as the official server writes it.
+/// The error answer to an upgrade request, as the official server writes it: 400 whatever it is.
 pub fn refusal(error: AskError) -> String {
     let message = error.to_string();
-    let status = error.status();
     format!(
-        "HTTP/1.1 {} {}\r\nConnection: close\r\nContent-type: text/html\r\nContent-Length: {}\r\n\r\n{message}",
-        status.as_u16(),
-        status.canonical_reason().unwrap_or_default(),
+        "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-type: text/html\r\nContent-Length: {}\r\n\r\n{message}",
         message.len()
     )
+}
+
+/// Writes an answer without a body, after which the connection is closed. `headers` are whole lines.
+pub async fn refuse_with(io: &TcpStream, status: StatusCode, headers: &str) -> io::Result<()> {
+    let reason = status.canonical_reason().unwrap_or_default();
+    let answer =
+        format!("HTTP/1.1 {} {reason}\r\nConnection: close\r\n{headers}Content-Length: 0\r\n\r\n", status.as_u16());
+    write_all(io, answer.as_bytes()).await
 }
