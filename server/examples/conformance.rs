@@ -85,6 +85,7 @@ async fn main() -> ExitCode {
             ping_timeout: Duration::from_millis(200),
             upgrade_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(1),
+            message_timeout: Duration::from_secs(30),
             max_payload: 1_000_000,
             max_namespaces: 4,
             polling: true,

@@ -1,7 +1,13 @@
 //! A WebSocket echo on the gateway's own reader and frames, for the Autobahn suite:
 //! `cargo run --example echo -- 9001`. It speaks no Engine.IO, which the suite does not know.
 
-use std::{cell::RefCell, io, net::SocketAddr, rc::Rc, time::Instant};
+use std::{
+    cell::RefCell,
+    io,
+    net::SocketAddr,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use haat_protocol::Frame;
 use haat_server::{
@@ -14,6 +20,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// The suite sends messages of up to 16 MiB.
 const MAX_MESSAGE: usize = 16 << 20;
+/// Nobody looks at it here: a message may take as long as it likes.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 async fn serve(stream: TcpStream, lender: Rc<RefCell<Lender>>) -> io::Result<()> {
     let mut bytes = Vec::new();
@@ -78,7 +86,7 @@ fn main() -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default())?;
     runtime.block_on(async move {
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port))).await?;
-        let lender = Rc::new(RefCell::new(Lender::new(MAX_MESSAGE)));
+        let lender = Rc::new(RefCell::new(Lender::new(MAX_MESSAGE, TIMEOUT)));
         loop {
             let (stream, _) = listener.accept().await?;
             stream.set_nodelay(true)?;

@@ -196,6 +196,7 @@ fn plan(config: &Config, late: Arc<OnceLock<Arc<Shared>>>) -> Result<Plan, Serve
         ping_timeout: engine.ping_timeout,
         upgrade_timeout: engine.upgrade_timeout,
         connect_timeout: engine.connect_timeout,
+        message_timeout: engine.message_timeout,
         max_payload: engine.max_payload,
         max_namespaces: config.limits.namespaces,
         polling: engine.polling,

@@ -134,6 +134,7 @@ fn engine(raw: RawEngine) -> Engine {
         upgrade_timeout: seconds(raw.upgrade_timeout_seconds),
         connect_timeout: seconds(raw.connect_timeout_seconds),
         handshake_timeout: seconds(raw.handshake_timeout_seconds),
+        message_timeout: seconds(raw.message_timeout_seconds),
         max_payload: raw.max_payload_bytes,
     }
 }

@@ -107,6 +107,8 @@ pub struct Engine {
     pub connect_timeout: Duration,
     /// How long the head of a request may take; default 5 s.
     pub handshake_timeout: Duration,
+    /// How long a message may take to arrive, or the body of a POST; default 30 s.
+    pub message_timeout: Duration,
     /// Bytes of a message, or of a POST; default 64 KiB.
     pub max_payload: usize,
 }

@@ -44,6 +44,7 @@ pub(super) struct RawEngine {
     pub upgrade_timeout_seconds: f64,
     pub connect_timeout_seconds: f64,
     pub handshake_timeout_seconds: f64,
+    pub message_timeout_seconds: f64,
     pub max_payload_bytes: usize,
 }
 

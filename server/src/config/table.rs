@@ -124,6 +124,12 @@ pub const KEYS: &[Key] = &[
         "How long the head of an HTTP request may take.",
     ),
     key(
+        "engine.message_timeout_seconds",
+        "30",
+        Kind::Number(0.1, HOUR),
+        "How long a message may take to arrive, or the body of a POST.",
+    ),
+    key(
         "engine.max_payload_bytes",
         "65536",
         Kind::Whole(1024, 16 << 20),

@@ -31,9 +31,6 @@ use crate::{
     metrics,
 };
 
-/// How long the body of a POST may take.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// Serves a connection until it ends or becomes a WebSocket. `read` was read of it already.
 pub async fn serve(edge: Rc<Edge>, stream: TcpStream, peer: SocketAddr, read: Vec<u8>) -> io::Result<()> {
     let service = service_fn(|request| {
@@ -281,7 +278,9 @@ async fn body(edge: &Rc<Edge>, request: Request<Incoming>) -> Result<String, Sta
         return Err(StatusCode::PAYLOAD_TOO_LARGE);
     }
     let whole = Limited::new(request.into_body(), limit).collect();
-    let whole = tokio::time::timeout(BODY_TIMEOUT, whole).await.map_err(|_| StatusCode::REQUEST_TIMEOUT)?;
+    let whole = tokio::time::timeout(edge.shard.settings.message_timeout, whole)
+        .await
+        .map_err(|_| StatusCode::REQUEST_TIMEOUT)?;
     let bytes = whole.map_err(|error| {
         if error.is::<LengthLimitError>() { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST }
     })?;

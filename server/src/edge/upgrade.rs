@@ -22,7 +22,7 @@ use crate::{
     close::CloseReason,
     metrics,
     room::session::Carrier,
-    shard::conn,
+    shard::{Settings, conn},
     transport::{
         SessionKey,
         reader::{Lender, Reader, Received},
@@ -217,7 +217,8 @@ impl<'a> Candidate<'a> {
 
     /// Reads until the session is taken over. `Err`: it is not.
     async fn run(&mut self, io: &TcpStream, first: Vec<u8>) -> io::Result<()> {
-        let lender = RefCell::new(Lender::new(self.edge.shard.settings.max_payload));
+        let Settings { max_payload, message_timeout, .. } = self.edge.shard.settings;
+        let lender = RefCell::new(Lender::new(max_payload, message_timeout));
         let mut chunk = first;
         let mut probed = false;
         while !self.upgraded {

@@ -47,6 +47,8 @@ pub struct Settings {
     pub upgrade_timeout: Duration,
     /// From the open packet to the end of a session that has joined no namespace.
     pub connect_timeout: Duration,
+    /// From the first byte of a message, or of a POST's body, to its last.
+    pub message_timeout: Duration,
     /// Bytes of a message, or of a POST.
     pub max_payload: usize,
     /// Namespaces that one connection may join.
@@ -104,7 +106,7 @@ impl Shard {
             armed: Cell::new(None),
             earlier: Notify::new(),
             polling: RefCell::default(),
-            lender: RefCell::new(Lender::new(settings.max_payload)),
+            lender: RefCell::new(Lender::new(settings.max_payload, settings.message_timeout)),
             scratch: RefCell::new(vec![0; READ_CHUNK].into()),
             ping: engine::ping(),
             draining: Cell::new(false),

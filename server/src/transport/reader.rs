@@ -26,8 +26,6 @@ use crate::close::CloseReason;
 const LEAST_FRAGMENT: usize = 64;
 /// Fragments that are allowed however small the largest message is.
 const LEAST_FRAGMENTS: usize = 1024;
-/// How long a message may take to arrive.
-pub const MESSAGE_DEADLINE: Duration = Duration::from_secs(30);
 /// Pings, pongs and close frames: so many at once, and so many a second after that.
 const CONTROL_BURST: u32 = 100;
 const CONTROL_PER_SECOND: u32 = 20;
@@ -57,6 +55,7 @@ pub struct Reader {
 pub struct Lender {
     config: WebSocketConfig,
     max_fragments: usize,
+    timeout: Duration,
     spare: Option<Box<Partial>>,
 }
 
@@ -64,12 +63,13 @@ pub struct Lender {
 struct Partial {
     context: WebSocketContext,
     scan: Scan,
-    since: Instant,
+    /// When the message must be complete.
+    due: Instant,
 }
 
 impl Lender {
-    /// Messages above `max_payload` bytes are refused.
-    pub fn new(max_payload: usize) -> Self {
+    /// Messages above `max_payload` bytes are refused, and so are those that take longer than `timeout` to arrive.
+    pub fn new(max_payload: usize, timeout: Duration) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
@@ -77,13 +77,13 @@ impl Lender {
             .max_message_size(Some(max_payload))
             .max_frame_size(Some(max_payload));
         let max_fragments = (max_payload / LEAST_FRAGMENT).max(LEAST_FRAGMENTS);
-        Self { config, max_fragments, spare: None }
+        Self { config, max_fragments, timeout, spare: None }
     }
 
     fn lend(&mut self, now: Instant) -> Box<Partial> {
         self.spare.take().unwrap_or_else(|| {
             let context = WebSocketContext::new(Role::Server, Some(self.config));
-            Box::new(Partial { context, scan: Scan::default(), since: now })
+            Box::new(Partial { context, scan: Scan::default(), due: now })
         })
     }
 }
@@ -91,7 +91,7 @@ impl Lender {
 impl Reader {
     /// When the message that is being received must be complete.
     pub fn deadline(&self) -> Option<Instant> {
-        self.partial.as_ref().map(|partial| partial.since + MESSAGE_DEADLINE)
+        self.partial.as_ref().map(|partial| partial.due)
     }
 
     /// Takes bytes of the client, and gives `handle` each message that they complete, and the protocol's answers.
@@ -106,15 +106,15 @@ impl Reader {
         now: Instant,
         mut handle: impl FnMut(Received<'_>) -> Result<(), CloseReason>,
     ) -> Result<(), CloseReason> {
+        let Lender { max_fragments, timeout, .. } = *lender.borrow();
         let mut partial = match self.partial.take() {
             Some(partial) => partial,
             None => {
                 let mut spare = lender.borrow_mut().lend(now);
-                spare.since = now;
+                spare.due = now + timeout;
                 spare
             }
         };
-        let max_fragments = lender.borrow().max_fragments;
         partial.scan.advance(chunk, max_fragments)?;
         let mut wire = Wire { chunk, out: Vec::new() };
         loop {
@@ -139,7 +139,7 @@ impl Reader {
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(reason(&error)),
             }
-            partial.since = now;
+            partial.due = now + timeout;
         }
         if partial.scan.is_between_messages() {
             lender.borrow_mut().spare.get_or_insert(partial);
@@ -275,6 +275,8 @@ mod tests {
 
     use super::*;
 
+    const TIMEOUT: Duration = Duration::from_secs(30);
+
     /// A masked client frame.
     fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
         let mask = [0x11, 0x22, 0x33, 0x44];
@@ -318,7 +320,7 @@ mod tests {
 
     #[test]
     fn an_idle_connection_owns_no_context() {
-        let lender = RefCell::new(Lender::new(1000));
+        let lender = RefCell::new(Lender::new(1000, TIMEOUT));
         let mut client = Client::default();
         client.feed(&lender, &frame(0x81, b"hello")).unwrap();
         assert!(client.reader.partial.is_none());
@@ -338,7 +340,7 @@ mod tests {
             words in prop::collection::vec((any::<bool>(), prop::collection::vec(any::<u8>(), 0..300)), 1..20),
             cuts in prop::collection::vec(1usize..40, 1..200),
         ) {
-            let lender = RefCell::new(Lender::new(100_000));
+            let lender = RefCell::new(Lender::new(100_000, TIMEOUT));
             let mut clients = [Client::default(), Client::default()];
             let mut expected = [Vec::new(), Vec::new()];
             let mut streams = [Vec::new(), Vec::new()];
@@ -372,7 +374,7 @@ mod tests {
 
         #[test]
         fn no_bytes_panic(chunk in prop::collection::vec(any::<u8>(), 0..400)) {
-            let lender = RefCell::new(Lender::new(1000));
+            let lender = RefCell::new(Lender::new(1000, TIMEOUT));
             let _ = Client::default().feed(&lender, &chunk);
         }
     }
@@ -392,14 +394,14 @@ mod tests {
             ("2^63 - 1 long", [&[0x82, 0xff, 0x7f][..], &[0xff; 7], &[0; 4]].concat(), CloseReason::TooLarge),
         ];
         for (name, bytes, reason) in cases {
-            let lender = RefCell::new(Lender::new(1000));
+            let lender = RefCell::new(Lender::new(1000, TIMEOUT));
             assert_eq!(Client::default().feed(&lender, &bytes), Err(reason), "{name}");
         }
     }
 
     #[test]
     fn a_flood_of_fragments_or_pings_is_abuse() {
-        let lender = RefCell::new(Lender::new(65_536));
+        let lender = RefCell::new(Lender::new(65_536, TIMEOUT));
         let mut fragments = frame(0x01, b"");
         (0..1024).for_each(|_| fragments.extend(frame(0x00, b"")));
         assert_eq!(Client::default().feed(&lender, &fragments), Err(CloseReason::Abuse));
@@ -409,7 +411,7 @@ mod tests {
 
     #[test]
     fn a_close_is_answered_in_kind() {
-        let lender = RefCell::new(Lender::new(1000));
+        let lender = RefCell::new(Lender::new(1000, TIMEOUT));
         let mut client = Client::default();
         let result = client.feed(&lender, &frame(0x88, &1000u16.to_be_bytes()));
         assert_eq!(result, Err(CloseReason::SocketClosed));

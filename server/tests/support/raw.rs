@@ -34,7 +34,11 @@ pub struct Frame {
 
 impl Wire {
     pub async fn dial(address: SocketAddr) -> Self {
-        Self { stream: TcpStream::connect(address).await.expect("a connection"), buffer: Vec::new() }
+        Self::on(TcpStream::connect(address).await.expect("a connection"))
+    }
+
+    pub fn on(stream: TcpStream) -> Self {
+        Self { stream, buffer: Vec::new() }
     }
 
     /// A WebSocket for this query, with whatever it opens with still unread.
