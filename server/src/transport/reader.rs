@@ -183,7 +183,8 @@ impl io::Write for Wire<'_> {
     }
 }
 
-/// Follows frame headers, so as to know whether a message is half received. It judges nothing but the number of fragments.
+/// Follows frame headers, so as to know whether a message is half received. It judges only what tungstenite does not: the
+/// number of fragments, and lengths in more bytes than they need.
 #[derive(Debug, Default, Clone, Copy)]
 struct Scan {
     head: [u8; 14],
@@ -228,11 +229,15 @@ impl Scan {
     fn frame(&mut self, max_fragments: usize) -> Result<(), CloseReason> {
         let [first, second, a, b, c, d, e, f, g, h, ..] = self.head;
         self.have = 0;
-        self.rest = match second & 0x7f {
-            126 => u64::from(u16::from_be_bytes([a, b])),
-            127 => u64::from_be_bytes([a, b, c, d, e, f, g, h]),
-            short => u64::from(short),
+        let (length, least) = match second & 0x7f {
+            126 => (u64::from(u16::from_be_bytes([a, b])), 126),
+            127 => (u64::from_be_bytes([a, b, c, d, e, f, g, h]), 0x1_0000),
+            short => (u64::from(short), 0),
         };
+        if length < least {
+            return Err(CloseReason::WebSocketProtocol);
+        }
+        self.rest = length;
         let is_control = first & 0x08 != 0;
         if !is_control {
             self.fragments = if self.in_message { self.fragments + 1 } else { 1 };
@@ -382,8 +387,14 @@ mod tests {
     #[test]
     fn violations_close_with_their_reason() {
         let unmasked = vec![0x81, 0x01, b'x'];
-        let cases: [(&str, Vec<u8>, CloseReason); 9] = [
+        let cases: [(&str, Vec<u8>, CloseReason); 11] = [
             ("unmasked", unmasked, CloseReason::WebSocketProtocol),
+            ("125 in 16 bits", vec![0x82, 0xfe, 0, 125, 1, 2, 3, 4], CloseReason::WebSocketProtocol),
+            (
+                "65,535 in 64 bits",
+                vec![0x82, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 1, 2, 3, 4],
+                CloseReason::WebSocketProtocol,
+            ),
             ("rsv1", frame(0xc1, b"x"), CloseReason::WebSocketProtocol),
             ("opcode 3", frame(0x83, b"x"), CloseReason::WebSocketProtocol),
             ("opcode b", frame(0x8b, b"x"), CloseReason::WebSocketProtocol),
