@@ -25,11 +25,10 @@ impl Shard {
             Poll::Get(answer) => drop(answer.send(key.map_or(PollAnswer::Unknown, |key| self.get(key)))),
             Poll::PostBegin(answer) => drop(answer.send(key.map_or(PollAnswer::Unknown, |key| self.post_begin(key)))),
             Poll::PostEnd(body, answer) => {
+                let Some(key) = key else { return drop(answer.send(PollAnswer::Unknown)) };
                 // Answered first: Node does, and the client may send its next POST while this one is worked on.
                 drop(answer.send(PollAnswer::Ok));
-                if let Some(key) = key {
-                    self.post_end(key, &body);
-                }
+                self.post_end(key, &body);
             }
             Poll::PostFailed { too_large } => {
                 let Some(key) = key else { return };
