@@ -90,6 +90,8 @@ pub struct Session {
     pub generation: u32,
     /// What carries it.
     pub carrier: Carrier,
+    /// The name under which it polled before it moved to a WebSocket.
+    pub polled_as: Option<Box<SessionId>>,
     /// A raw Engine.IO session carries no Socket.IO packets.
     pub raw: bool,
     /// On the list of sessions to flush.
@@ -128,6 +130,7 @@ impl Session {
         Self {
             generation,
             carrier,
+            polled_as: None,
             raw,
             queued: false,
             blocked: false,

@@ -205,13 +205,17 @@ impl Shard {
         let reason = session.closing.unwrap_or(reason);
         self.metrics.closed(reason);
         tracing::debug!(shard = self.rooms.shard, address = %session.address, reason = reason.row().label, "session ended");
-        let Session { carrier, sockets: rest, admission, .. } = session;
+        let Session { carrier, polled_as, sockets: rest, admission, .. } = session;
         drop((rest, admission));
-        match carrier {
-            Carrier::WebSocket(io) => hang_up(&io, reason),
-            Carrier::Polling(polling) => {
-                self.polling.borrow_mut().remove(&polling.sid);
-            }
+        let sid = match &carrier {
+            Carrier::WebSocket(_) => polled_as.as_deref(),
+            Carrier::Polling(polling) => Some(&polling.sid),
+        };
+        if let Some(sid) = sid {
+            self.polling.borrow_mut().remove(sid);
+        }
+        if let Carrier::WebSocket(io) = carrier {
+            hang_up(&io, reason);
         }
         for (at, left) in sockets {
             self.app.disconnected(at, left, reason);
@@ -225,6 +229,7 @@ impl Shard {
             if let Some(parked) = polling.parked.take() {
                 let _ = parked.send("6".to_owned());
             }
+            session.polled_as = Some(Box::new(polling.sid));
             session.carrier = Carrier::WebSocket(io);
             // A pong that was due on the old transport is forgiven.
             session.beat.number += 1;
