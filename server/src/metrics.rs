@@ -59,7 +59,6 @@ impl ShardMetrics {
     pub fn publish(&self, rooms: &Rooms) {
         self.sessions_opened.increment(self.opened.take());
         self.sessions.set(rooms.len() as f64);
-        rooms.hub.set_sessions(rooms.shard, rooms.len());
         self.rooms.set(rooms.room_count() as f64);
         self.delivered.increment(rooms.counters.delivered.take());
         self.writes.increment(rooms.counters.writes.take());

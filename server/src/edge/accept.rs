@@ -24,14 +24,11 @@ use crate::{
 /// Pause after an accept that failed: out of file descriptors, the next one would fail as well.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Accepts until the shard drains.
+/// Accepts as long as the shard runs. A shard that drains goes on: clients that poll need connections until their turn
+/// comes.
 pub async fn listen(edge: Rc<Edge>, listener: TcpListener) {
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = edge.shard.stop_accepting.notified() => return,
-        };
-        match accepted {
+        match listener.accept().await {
             Ok((stream, peer)) => {
                 tokio::task::spawn_local(connection(edge.clone(), stream, peer, Vec::new()));
             }
@@ -196,6 +193,8 @@ pub enum Refused {
     Ask(AskError),
     /// Its address asks too often, and may again after this time.
     Rate(Duration),
+    /// The gateway drains.
+    Draining,
 }
 
 impl Refused {
@@ -206,11 +205,12 @@ impl Refused {
                 let header = format!("Retry-After: {}\r\n", after.as_secs() + 1);
                 upgrade::refuse_with(stream, StatusCode::TOO_MANY_REQUESTS, &header).await
             }
+            Self::Draining => upgrade::refuse_with(stream, StatusCode::SERVICE_UNAVAILABLE, "").await,
         }
     }
 }
 
-/// Checks what is left to check of an upgrade request: the session that it names, or how often its address asks.
+/// Checks what is left to check of an upgrade request: the session that it names, or whether a new one is let in.
 ///
 /// # Errors
 /// Why it is refused; it was counted.
@@ -225,6 +225,10 @@ pub fn accept_upgrade(edge: &Edge, asked: Result<Ask, AskError>, address: std::n
         metrics::refused("engine", error.label());
         Refused::Ask(error)
     })?;
+    if ask == Ask::OpenSocket && edge.shard.draining.get() {
+        metrics::refused("edge", "draining");
+        return Err(Refused::Draining);
+    }
     if ask == Ask::OpenSocket {
         edge.doors.admission.handshake(address).map_err(|after| {
             metrics::refused("edge", "address_handshakes");

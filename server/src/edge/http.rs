@@ -130,6 +130,10 @@ fn preflight(request: &Request<Incoming>) -> Response<Body> {
 // --- long polling ---
 
 fn open(edge: &Rc<Edge>, raw: bool, address: IpAddr) -> Response<Body> {
+    if edge.shard.draining.get() {
+        metrics::refused("edge", "draining");
+        return closing(status(StatusCode::SERVICE_UNAVAILABLE));
+    }
     if let Err(after) = edge.doors.admission.handshake(address) {
         metrics::refused("edge", "address_handshakes");
         return too_many(after);
@@ -138,9 +142,6 @@ fn open(edge: &Rc<Edge>, raw: bool, address: IpAddr) -> Response<Body> {
         metrics::refused("edge", "address_connections");
         return too_many(Duration::from_secs(10));
     };
-    if edge.shard.draining.get() {
-        return closing(status(StatusCode::SERVICE_UNAVAILABLE));
-    }
     match edge.shard.open_polling(raw, address, Some(Box::new(admission))) {
         Ok(open) => content("text/plain; charset=UTF-8", payload::encode(std::iter::once(&open))),
         Err(_) => status(StatusCode::INTERNAL_SERVER_ERROR),
@@ -305,6 +306,7 @@ fn websocket(
             return closing(response);
         }
         Err(Refused::Rate(after)) => return closing(too_many(after)),
+        Err(Refused::Draining) => return closing(status(StatusCode::SERVICE_UNAVAILABLE)),
     };
     let accept = match upgrade::handshake(request.version(), request.headers()) {
         Ok(accept) => accept,

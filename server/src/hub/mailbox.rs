@@ -32,7 +32,7 @@ pub enum Mail {
     Poll(SessionId, Poll),
     /// Something that the application sends to itself.
     App(Box<dyn Any + Send>),
-    /// Stop accepting, and close all connections in slots over this time.
+    /// Let nobody new in, and close all connections in slots over this time.
     Drain(Duration),
     /// Close what is left and end the thread.
     Stop,

@@ -27,7 +27,7 @@ pub struct Hub {
     pub directory: Directory,
     shards: Box<[mpsc::Sender<Mail>]>,
     dropped: AtomicU64,
-    /// Sessions of all shards. Published by them once a second, and at their end.
+    /// Sessions of all shards.
     sessions: Box<[AtomicU64]>,
 }
 
@@ -72,12 +72,12 @@ impl Hub {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Sessions of the gateway, at most a second ago.
+    /// Sessions of the gateway.
     pub fn sessions(&self) -> u64 {
         self.sessions.iter().map(|sessions| sessions.load(Ordering::Relaxed)).sum()
     }
 
-    /// Sessions of one shard, at most a second ago.
+    /// Sessions of one shard.
     pub fn sessions_of(&self, shard: u8) -> u64 {
         self.sessions.get(usize::from(shard)).map_or(0, |sessions| sessions.load(Ordering::Relaxed))
     }

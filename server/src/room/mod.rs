@@ -104,7 +104,10 @@ impl Rooms {
 
     /// Adds a session.
     pub fn open(&self, carrier: Carrier, raw: bool, address: IpAddr, admission: Option<Box<dyn Any>>) -> SessionKey {
-        self.state.borrow_mut().insert(|generation| Session::new(generation, carrier, raw, address, admission))
+        let mut state = self.state.borrow_mut();
+        let key = state.insert(|generation| Session::new(generation, carrier, raw, address, admission));
+        self.hub.set_sessions(self.shard, state.sessions.len());
+        key
     }
 
     /// How many sessions there are.
@@ -175,6 +178,7 @@ impl Rooms {
             left.extend(self.detach(&mut state, at).map(|socket| (at, socket)));
         }
         let session = state.remove(key)?;
+        self.hub.set_sessions(self.shard, state.sessions.len());
         Some((session, left))
     }
 

@@ -80,10 +80,8 @@ pub struct Shard {
     pub settings: Settings,
     /// What was counted.
     pub metrics: ShardMetrics,
-    /// Closes all connections, and accepts no more.
+    /// Closes all connections, and lets nobody new in.
     pub draining: Cell<bool>,
-    /// Wakes whoever waits for the end of accepting.
-    pub stop_accepting: Notify,
     heartbeat: RefCell<Heartbeat>,
     /// What the heartbeat task sleeps until.
     armed: Cell<Option<Instant>>,
@@ -110,7 +108,6 @@ impl Shard {
             scratch: RefCell::new(vec![0; READ_CHUNK].into()),
             ping: engine::ping(),
             draining: Cell::new(false),
-            stop_accepting: Notify::new(),
             rooms,
             app,
             settings,

@@ -139,7 +139,6 @@ impl Shard {
         if self.draining.replace(true) {
             return;
         }
-        self.stop_accepting.notify_waiters();
         self.app.draining(within);
         let shard = self.clone();
         tokio::task::spawn_local(async move {

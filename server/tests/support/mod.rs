@@ -4,6 +4,7 @@
 
 pub mod innocents;
 pub mod raw;
+pub mod wire;
 
 use std::{
     collections::{BTreeMap, VecDeque},
