@@ -16,6 +16,7 @@ use haat_server::{
     },
     server::Server,
 };
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -208,33 +209,42 @@ fn run(serve: Serve) -> Result<(), Failure> {
         .map_err(Failure::other)?;
     runtime.block_on(async {
         let drain = config.drain;
+        // From here on a signal is answered with a drain, however early it comes.
+        let mut signals = Signals::new().map_err(Failure::other)?;
         let server = Server::start(config).await.map_err(Failure::other)?;
         if let Some(secret) = secret.filter(|_| serve.dev) {
             say(&links(&server, &secret)?);
         }
-        wait_for_signal().await.map_err(Failure::other)?;
+        signals.wait().await;
+        // A second signal does not wait for anybody.
+        tokio::spawn(async move {
+            signals.wait().await;
+            std::process::exit(130);
+        });
         tracing::info!(seconds = drain.as_secs_f64(), "draining");
         server.drain(drain).await;
         Ok(())
     })
 }
 
-async fn wait_for_signal() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
+/// The signals that ask a gateway to end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// From now on they do not end the process by themselves.
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
-    // A second signal does not wait for anybody.
-    tokio::spawn(async move {
+
+    async fn wait(&mut self) {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
-        std::process::exit(130);
-    });
-    Ok(())
+    }
 }
 
 fn development_secret() -> Result<String, Failure> {
