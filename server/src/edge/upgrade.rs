@@ -25,7 +25,7 @@ use crate::{
     shard::{Settings, conn},
     transport::{
         SessionKey,
-        reader::{Lender, Reader, Received},
+        reader::{Lender, Message, Reader},
     },
 };
 
@@ -144,8 +144,8 @@ async fn open(edge: &Rc<Edge>, fresh: Fresh) -> io::Result<()> {
         edge.shard.end(key, CloseReason::TransportError);
         return Err(error);
     }
-    // A task of its own: the memory of this one, which is large for reading requests, is not kept by an idle viewer.
-    tokio::task::spawn_local(conn::run(edge.shard.clone(), key, io, Reader::default(), read));
+    // Its task is another one: the memory of this, which is large for reading requests, is not kept by an idle viewer.
+    conn::run(edge.shard.clone(), key, io, &read);
     Ok(())
 }
 
@@ -171,7 +171,8 @@ pub async fn probe(edge: &Rc<Edge>, sid: SessionId, fresh: Fresh) -> io::Result<
     let outcome = Box::pin(tokio::time::timeout(edge.shard.settings.upgrade_timeout, attempt)).await;
     match outcome {
         Ok(Ok(candidate)) if candidate.upgraded && edge.shard.upgrade(key, io.clone()) => {
-            tokio::task::spawn_local(conn::run(edge.shard.clone(), key, io, candidate.reader, candidate.rest));
+            let Candidate { reader, rest, end, .. } = candidate;
+            conn::take_over(edge.shard.clone(), key, io, reader, rest, end);
             Ok(())
         }
         _ => {
@@ -206,13 +207,15 @@ struct Candidate<'a> {
     reader: Reader,
     /// `5` has come.
     upgraded: bool,
-    /// What came behind it.
-    rest: Vec<u8>,
+    /// What came in one piece with it.
+    rest: Vec<Message>,
+    /// How its reading ended.
+    end: Result<(), CloseReason>,
 }
 
 impl<'a> Candidate<'a> {
     fn new(edge: &'a Rc<Edge>, key: SessionKey) -> Self {
-        Self { edge, key, reader: Reader::default(), upgraded: false, rest: Vec::new() }
+        Self { edge, key, reader: Reader::default(), upgraded: false, rest: Vec::new(), end: Ok(()) }
     }
 
     /// Reads until the session is taken over. `Err`: it is not.
@@ -231,47 +234,37 @@ impl<'a> Candidate<'a> {
                     Err(error) => return Err(error),
                 };
             }
-            let mut packets = Vec::new();
-            let mut out = Vec::new();
+            let mut messages = Vec::new();
             let fed = self.reader.feed(&chunk, &lender, Instant::now(), |message| {
-                match message {
-                    Received::Text(text) => packets.push(text.to_owned()),
-                    Received::Binary(_) => return Err(CloseReason::ParseError),
-                    Received::Answer(frames) => out.extend(frames),
-                }
+                messages.push(Message::of(message));
                 Ok(())
             });
             chunk.clear();
-            write_all(io, &out).await?;
-            fed.map_err(|reason| io::Error::other(reason.row().label))?;
-            for packet in packets {
-                match &*packet {
-                    _ if self.upgraded => self.rest.extend(as_client_frame(&packet)),
-                    "2probe" if !probed => {
+            let mut messages = messages.into_iter();
+            while !self.upgraded
+                && let Some(message) = messages.next()
+            {
+                match message {
+                    Message::Answer(frames) => write_all(io, &frames).await?,
+                    Message::Text(packet) if packet == "2probe" && !probed => {
                         probed = true;
                         write_all(io, engine::pong_probe().bytes()).await?;
                         set_probing(self.edge, self.key, true);
                         self.edge.shard.rooms.flush_session(self.key);
                     }
-                    "5" if probed => self.upgraded = true,
-                    _ => return Err(io::ErrorKind::InvalidData.into()),
+                    Message::Text(packet) if packet == "5" && probed => self.upgraded = true,
+                    Message::Text(_) | Message::Binary(_) => return Err(io::ErrorKind::InvalidData.into()),
                 }
+            }
+            if self.upgraded {
+                // The session's own from here on.
+                (self.rest, self.end) = (messages.collect(), fed);
+            } else {
+                fed.map_err(|reason| io::Error::other(reason.row().label))?;
             }
         }
         Ok(())
     }
-}
-
-/// A packet that was read together with the `5`, as its client sent it: the session reads it again as its first.
-fn as_client_frame(packet: &str) -> Vec<u8> {
-    let mut frame = haat_protocol::Frame::text(&[packet]).bytes().to_vec();
-    let header = frame.len() - packet.len();
-    if let Some(length) = frame.get_mut(1) {
-        // A mask of zeros changes nothing.
-        *length |= 0x80;
-    }
-    frame.splice(header..header, [0; 4]);
-    frame
 }
 
 fn read_some(io: &TcpStream) -> io::Result<Vec<u8>> {

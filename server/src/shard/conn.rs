@@ -10,26 +10,43 @@ use crate::{
     close::CloseReason,
     transport::{
         SessionKey,
-        reader::{Reader, Received},
+        reader::{Message, Reader, Received},
     },
 };
 
-/// Serves the session until its client is gone. `first` are bytes that came with the upgrade request.
-pub async fn run(shard: Rc<Shard>, key: SessionKey, io: Rc<TcpStream>, mut reader: Reader, first: Vec<u8>) {
-    if !first.is_empty()
-        && let Err(end) = shard.feed(key, &mut reader, &first)
-    {
-        return shard.finish(key, io, end).await;
-    }
-    drop(first);
+/// Serves the session, in a task of its own, until its client is gone. `first` are bytes that came with the upgrade
+/// request.
+pub fn run(shard: Rc<Shard>, key: SessionKey, io: Rc<TcpStream>, first: &[u8]) {
+    let mut reader = Reader::default();
+    let fed = if first.is_empty() { Ok(()) } else { shard.feed(key, &mut reader, first) };
+    tokio::task::spawn_local(serve(shard, key, io, reader, fed));
+}
+
+/// Serves a session that has taken over this WebSocket. `first` is what came in one piece with the upgrade packet, and
+/// `end` how its reading ended.
+pub fn take_over(
+    shard: Rc<Shard>,
+    key: SessionKey,
+    io: Rc<TcpStream>,
+    reader: Reader,
+    first: Vec<Message>,
+    end: Result<(), CloseReason>,
+) {
+    let received = first.into_iter().try_for_each(|message| shard.receive_message(key, message.received()));
+    let fed = shard.fed(key, received.and(end));
+    tokio::task::spawn_local(serve(shard, key, io, reader, fed));
+}
+
+async fn serve(shard: Rc<Shard>, key: SessionKey, io: Rc<TcpStream>, mut reader: Reader, mut fed: Result<(), End>) {
     loop {
+        if let Err(end) = fed {
+            return shard.finish(key, io, end).await;
+        }
         if let Err(reason) = readable(&io, &reader).await {
             shard.close(key, reason);
             return linger(&io).await;
         }
-        if let Err(end) = shard.read(key, &io, &mut reader) {
-            return shard.finish(key, io, end).await;
-        }
+        fed = shard.read(key, &io, &mut reader);
     }
 }
 
@@ -77,14 +94,23 @@ impl Shard {
     /// # Errors
     /// The session is over.
     pub fn feed(self: &Rc<Self>, key: SessionKey, reader: &mut Reader, chunk: &[u8]) -> Result<(), End> {
-        let fed = reader.feed(chunk, &self.lender, Instant::now(), |message| {
-            match message {
-                Received::Text(text) => return self.receive_text(key, text),
-                Received::Binary(bytes) => return self.receive_binary(key, bytes),
-                Received::Answer(frames) => self.rooms.emit(key, &Frame::raw(frames.into())),
+        let fed = reader.feed(chunk, &self.lender, Instant::now(), |message| self.receive_message(key, message));
+        self.fed(key, fed)
+    }
+
+    fn receive_message(self: &Rc<Self>, key: SessionKey, message: Received<'_>) -> Result<(), CloseReason> {
+        match message {
+            Received::Text(text) => self.receive_text(key, text),
+            Received::Binary(bytes) => self.receive_binary(key, bytes),
+            Received::Answer(frames) => {
+                self.rooms.emit(key, &Frame::raw(frames.into()));
+                Ok(())
             }
-            Ok(())
-        });
+        }
+    }
+
+    /// What has come was read, and this is what came of it.
+    fn fed(self: &Rc<Self>, key: SessionKey, fed: Result<(), CloseReason>) -> Result<(), End> {
         match fed {
             Ok(()) => {}
             // The client's close frame has been answered.

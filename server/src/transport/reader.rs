@@ -16,7 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use tokio_tungstenite::tungstenite::{
-    Error, Message,
+    Error, Message as WebSocketMessage,
     protocol::{Role, WebSocketConfig, WebSocketContext},
 };
 
@@ -41,6 +41,37 @@ pub enum Received<'a> {
     Binary(Bytes),
     /// What the protocol answers to a control frame that came before: whole frames, to be sent as they are.
     Answer(Vec<u8>),
+}
+
+/// A [`Received`] that is kept.
+#[derive(Debug)]
+pub enum Message {
+    /// A text message.
+    Text(String),
+    /// A binary message.
+    Binary(Bytes),
+    /// See [`Received::Answer`].
+    Answer(Vec<u8>),
+}
+
+impl Message {
+    /// Keeps it.
+    pub fn of(received: Received<'_>) -> Self {
+        match received {
+            Received::Text(text) => Self::Text(text.to_owned()),
+            Received::Binary(bytes) => Self::Binary(bytes),
+            Received::Answer(frames) => Self::Answer(frames),
+        }
+    }
+
+    /// As it was received.
+    pub fn received(&self) -> Received<'_> {
+        match self {
+            Self::Text(text) => Received::Text(text),
+            Self::Binary(bytes) => Received::Binary(bytes.clone()),
+            Self::Answer(frames) => Received::Answer(frames.clone()),
+        }
+    }
 }
 
 /// The reading side of one connection.
@@ -123,19 +154,19 @@ impl Reader {
                 handle(Received::Answer(std::mem::take(&mut wire.out)))?;
             }
             match read {
-                Ok(Message::Text(text)) => handle(Received::Text(&text))?,
-                Ok(Message::Binary(bytes)) => handle(Received::Binary(bytes))?,
-                Ok(Message::Ping(_) | Message::Pong(_)) => {
+                Ok(WebSocketMessage::Text(text)) => handle(Received::Text(&text))?,
+                Ok(WebSocketMessage::Binary(bytes)) => handle(Received::Binary(bytes))?,
+                Ok(WebSocketMessage::Ping(_) | WebSocketMessage::Pong(_)) => {
                     self.control.take(now)?;
                     continue;
                 }
-                Ok(Message::Close(_)) => {
+                Ok(WebSocketMessage::Close(_)) => {
                     // Writes the answering close frame; its error only says that this is the end.
                     let _ = partial.context.flush(&mut wire);
                     handle(Received::Answer(wire.out))?;
                     return Err(CloseReason::SocketClosed);
                 }
-                Ok(Message::Frame(_)) => continue,
+                Ok(WebSocketMessage::Frame(_)) => continue,
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(reason(&error)),
             }

@@ -1,16 +1,14 @@
-//! A gateway with the settings and handlers that the official Engine.IO v4 and Socket.IO v5 protocol suites expect, on
-//! port 3000 (or the one given): `cargo run --example conformance`. Socket.IO under `/socket.io/`, a raw Engine.IO echo
-//! under `/engine.io/`; recovery is off, so that the CONNECT answer holds `sid` alone.
+//! The gateway that the protocol suites expect, and what its tests ask of it besides.
 
-use std::{any::Any, net::SocketAddr, process::ExitCode, rc::Rc, sync::Arc, time::Duration};
+use std::{any::Any, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use haat_adapter::Entry;
-use haat_protocol::{Frame, error::Rejection, packet::Event, socket};
+use haat_protocol::{Class, Frame, error::Rejection, packet::Event, socket};
 use haat_server::{
     close::CloseReason,
     config::Origins,
     edge::{Doors, Endpoint},
-    gateway::{Gateway, Plan},
+    gateway::{Gateway, Plan, StartError},
     limit::Admission,
     room::{
         At, Rooms,
@@ -20,38 +18,66 @@ use haat_server::{
     transport::{SessionKey, outbox::Bounds},
 };
 
-struct Echo {
+/// What happens with events:
+///
+/// | event of the client | answer |
+/// |---|---|
+/// | `message`, any arguments | event `message-back` with the same |
+/// | `message-with-ack` | an ack with the same arguments |
+/// | `ask` | event `question` with the same arguments, which asks for an ack; what comes of it is event `answer` |
+/// | `volatile` | event `volatile-back` with the same arguments, if the connection takes it at once |
+///
+/// Whoever joins `/` or `/custom` gets event `auth` with what it sent.
+pub struct Echo {
     rooms: Rc<Rooms>,
 }
 
 impl Echo {
-    fn emit(&self, at: At, args: &str, attachments: &[bytes::Bytes]) {
+    fn emit(&self, at: At, name: &str, args: &str, attachments: &[bytes::Bytes]) {
+        self.rooms.emit(at.key, &self.event(at, name, args, attachments));
+    }
+
+    fn event(&self, at: At, name: &str, args: &str, attachments: &[bytes::Bytes]) -> Frame {
+        let comma = if args.is_empty() { "" } else { "," };
         let namespace = self.rooms.hub.namespace_name(at.namespace);
-        self.rooms.emit(at.key, &socket::event(namespace, None, args, attachments));
+        socket::event(namespace, None, &format!(r#"["{name}"{comma}{args}]"#), attachments)
     }
 }
 
-/// The JSON array `args` without its first element.
-fn rest(args: &str) -> String {
+/// The JSON array `args` without its brackets and its first `skip` elements.
+fn rest(args: &str, skip: usize) -> String {
     let values: Vec<&serde_json::value::RawValue> = serde_json::from_str(args).unwrap_or_default();
-    values.iter().skip(1).map(|value| value.get()).collect::<Vec<_>>().join(",")
+    values.iter().skip(skip).map(|value| value.get()).collect::<Vec<_>>().join(",")
 }
 
 impl App for Echo {
     fn connect(&self, at: At, auth: &str) {
         let Some(id) = haat_protocol::Id::random().ok() else { return };
         self.rooms.accept(at, id, None, None, &[]);
-        self.emit(at, &format!(r#"["auth",{auth}]"#), &[]);
+        self.emit(at, "auth", auth, &[]);
     }
 
     fn event(&self, at: At, event: Event<'_>) {
-        let args = rest(&event.args);
+        let args = rest(&event.args, 1);
         match (&*event.name, event.id) {
-            ("message", _) if args.is_empty() => self.emit(at, r#"["message-back"]"#, &event.attachments),
-            ("message", _) => self.emit(at, &format!(r#"["message-back",{args}]"#), &event.attachments),
+            ("message", _) => self.emit(at, "message-back", &args, &event.attachments),
             ("message-with-ack", Some(id)) => {
                 let namespace = self.rooms.hub.namespace_name(at.namespace);
                 self.rooms.emit(at.key, &socket::ack(namespace, id, &format!("[{args}]"), &event.attachments));
+            }
+            ("ask", _) => {
+                let comma = if args.is_empty() { "" } else { "," };
+                let asker = Self { rooms: self.rooms.clone() };
+                let answered = move |answer: Result<&str, CloseReason>| {
+                    if let Ok(args) = answer {
+                        asker.emit(at, "answer", &rest(args, 0), &[]);
+                    }
+                };
+                self.rooms.ask(at, &format!(r#"["question"{comma}{args}]"#), Box::new(answered));
+            }
+            ("volatile", _) => {
+                let frame = self.event(at, "volatile-back", &args, &event.attachments);
+                self.rooms.emit(at.key, &frame.class_as(Class::Volatile));
             }
             _ => {}
         }
@@ -71,11 +97,10 @@ impl App for Echo {
     fn mail(&self, _: Box<dyn Any + Send>) {}
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    let port = std::env::args().nth(1).and_then(|port| port.parse().ok()).unwrap_or(3000);
+/// Socket.IO under `/socket.io/`, a raw Engine.IO echo under `/engine.io/`; port 0 lets the system choose.
+pub fn plan(port: u16) -> Plan {
     let endpoint = |path: &str, raw| Endpoint { path: path.to_owned(), raw };
-    let plan = Plan {
+    Plan {
         listen: SocketAddr::from(([127, 0, 0, 1], port)),
         shards: 2,
         mailbox: 8192,
@@ -103,17 +128,14 @@ async fn main() -> ExitCode {
             site: axum::Router::new(),
         },
         app: Arc::new(|rooms| Rc::new(Echo { rooms })),
-    };
-    let (hub, mailboxes) = Gateway::hub(&plan);
-    match Gateway::start(&plan, hub, mailboxes, Arc::new(|_, _, _| {})) {
-        Ok(gateway) => {
-            let _ = tokio::signal::ctrl_c().await;
-            gateway.stop().await;
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            tracing::error!(%error, "no gateway");
-            ExitCode::FAILURE
-        }
     }
+}
+
+/// Runs a plan.
+///
+/// # Errors
+/// It cannot listen, or has no threads.
+pub fn start(plan: &Plan) -> Result<Gateway, StartError> {
+    let (hub, mailboxes) = Gateway::hub(plan);
+    Gateway::start(plan, hub, mailboxes, Arc::new(|_, _, _| {}))
 }

@@ -1,0 +1,35 @@
+//! The gateway of the protocol suites, in this process. It has no limits, no tokens and no streams.
+
+use std::{net::SocketAddr, time::Duration};
+
+use haat_server::{gateway::Gateway, shard::Settings};
+
+#[path = "../../examples/conformance/echo.rs"]
+mod example;
+
+pub const SOCKET_IO: &str = "/socket.io/?EIO=4&transport=";
+pub const ENGINE_IO: &str = "/engine.io/?EIO=4&transport=";
+
+/// An echo, and where it listens.
+pub struct Echo {
+    pub gateway: Gateway,
+    pub address: SocketAddr,
+}
+
+impl Echo {
+    /// One that does not ping while a test runs.
+    pub fn start() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// One with other settings: pings and deadlines are far away unless they are set.
+    pub fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let mut plan = example::plan(0);
+        plan.settings.ping_interval = Duration::from_secs(300);
+        plan.settings.connect_timeout = Duration::from_secs(300);
+        change(&mut plan.settings);
+        let gateway = example::start(&plan).expect("a gateway");
+        let address = gateway.address();
+        Self { gateway, address }
+    }
+}
