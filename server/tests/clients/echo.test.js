@@ -1,0 +1,83 @@
+// What the gateway can do beyond its commands: any events and namespaces, acks both ways, bytes, volatile events.
+
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { Clients, TRAVEL, transport } from './support/client.js';
+import { startEcho } from './support/gateway.js';
+import { startProxy } from './support/proxy.js';
+import { once, until } from './support/wait.js';
+
+describe('echo', () => {
+  const clients = new Clients();
+  let echo;
+  before(async () => (echo = await startEcho()));
+  after(async () => {
+    clients.close();
+    await echo.stop();
+  });
+
+  for (const [name, options] of Object.entries(TRAVEL)) {
+    test(`events, acks and bytes go to and fro: ${name}`, async () => {
+      const socket = await clients.connect(echo.url, {}, options);
+      const bytes = Buffer.from(Array.from({ length: 256 }, (_, byte) => byte));
+      const values = [1, -2.5, 'ü☃🎉', null, true, [], {}, { nested: { deep: ['a', { b: bytes }] } }, bytes];
+      const back = once(socket, 'message-back');
+      socket.emit('message', ...values);
+      assert.deepEqual(await back, values);
+      const acked = new Promise((resolve) => socket.emit('message-with-ack', ...values, (...args) => resolve(args)));
+      assert.deepEqual(await acked, values);
+    });
+
+    test(`the server asks, and the client answers: ${name}`, async () => {
+      const socket = await clients.connect(echo.url, {}, options);
+      socket.on('question', (number, answer) => answer({ twice: number * 2 }, 'and more'));
+      for (const number of [1, 2, 3]) {
+        const answer = once(socket, 'answer');
+        socket.emit('ask', number);
+        assert.deepEqual(await answer, [{ twice: number * 2 }, 'and more']);
+      }
+    });
+  }
+
+  test('namespaces share a connection and nothing else', async () => {
+    const main = await clients.connect(echo.url, { who: 'main' });
+    const custom = main.io.socket('/custom', { auth: { who: 'custom' } });
+    assert.deepEqual(await once(custom, 'auth'), [{ who: 'custom' }]);
+    assert.notEqual(main.id, custom.id);
+    assert.equal(await custom.emitWithAck('message-with-ack', 'to and fro'), 'to and fro');
+    const left = once(main, 'disconnect');
+    main.disconnect();
+    await left;
+    assert.equal(await custom.emitWithAck('message-with-ack', 'still here'), 'still here');
+    custom.disconnect();
+  });
+
+  test('an unknown namespace is a connect_error', async () => {
+    const [error] = await once(clients.make(`${echo.url}/nowhere`), 'connect_error');
+    assert.equal(error.message, 'Invalid namespace');
+  });
+
+  test('volatile events are dropped while the connection takes nothing, and others wait', async (context) => {
+    const proxy = await startProxy(echo.port);
+    context.after(() => proxy.close());
+    const socket = await clients.connect(proxy.url, {}, TRAVEL['WebSocket only']);
+    const heard = [];
+    socket.on('volatile-back', (text) => heard.push(text));
+    socket.on('message-back', (text) => heard.push(text.slice(0, 20)));
+    socket.emit('volatile', 'while all is well');
+    await until('the volatile event', () => heard.length === 1);
+
+    // More than the sockets and the proxy between hold, so that the gateway's own queue is in use.
+    proxy.hold();
+    const bulk = 'x'.repeat(900_000);
+    for (let number = 0; number < 12; number += 1) socket.emit('message', `${number} ${bulk}`);
+    for (let number = 0; number < 5; number += 1) socket.emit('volatile', 'while it takes nothing');
+    socket.emit('message', 'the last one, which has to come');
+    await until('all to have left', () => socket.io.engine.transport.ws.bufferedAmount === 0);
+    proxy.flow();
+    await until('the last one', () => heard.at(-1).startsWith('the last one'));
+    assert.equal(heard.filter((text) => text.startsWith('while it')).length, 0);
+    assert.equal(heard.length, 14);
+    assert.equal(transport(socket), 'websocket');
+  });
+});
