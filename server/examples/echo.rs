@@ -1,9 +1,10 @@
 //! A WebSocket echo on the gateway's own reader and frames, for the Autobahn suite:
-//! `cargo run --example echo -- 9001`. It speaks no Engine.IO, which the suite does not know.
+//! `cargo run --example echo -- 9001`. It speaks no Engine.IO, which the suite does not know. Says where it listens; port 0
+//! lets the system choose.
 
 use std::{
     cell::RefCell,
-    io,
+    io::{self, Write},
     net::SocketAddr,
     rc::Rc,
     time::{Duration, Instant},
@@ -86,6 +87,7 @@ fn main() -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default())?;
     runtime.block_on(async move {
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port))).await?;
+        writeln!(io::stdout(), "ws://{}", listener.local_addr()?)?;
         let lender = Rc::new(RefCell::new(Lender::new(MAX_MESSAGE, TIMEOUT)));
         loop {
             let (stream, _) = listener.accept().await?;
