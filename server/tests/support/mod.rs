@@ -2,8 +2,8 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
-pub mod innocents;
 pub mod echo;
+pub mod innocents;
 pub mod raw;
 pub mod wire;
 
