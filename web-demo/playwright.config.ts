@@ -18,7 +18,7 @@ export default defineConfig({
   workers: 1,
   timeout: 60_000,
   expect: { timeout: 15_000 },
-  reporter: 'list',
+  reporter: [['list'], ['./e2e/counts.ts']],
   use: {
     browserName: 'chromium',
     locale: 'en-IN',
@@ -26,6 +26,7 @@ export default defineConfig({
     launchOptions: {
       executablePath: chromium(),
       args: [
+        '--headless',
         '--no-sandbox',
         '--disable-gpu',
         '--disable-quic',

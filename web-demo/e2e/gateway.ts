@@ -38,8 +38,10 @@ export class Gateway {
     }
   }
 
-  static async start(settings: Record<string, string> = {}): Promise<Gateway> {
-    const [port, privatePort] = [await freePort(), await freePort()];
+  /** Listens on `port`, so that a gateway can come back where another one was; default: any free one. */
+  static async start(settings: Record<string, string> = {}, port?: number): Promise<Gateway> {
+    port ??= await freePort();
+    const privatePort = await freePort();
     const env = {
       PATH: process.env.PATH,
       HAAT_LISTEN: `127.0.0.1:${port}`,
@@ -48,10 +50,25 @@ export class Gateway {
       HAAT_DEMO: demo,
       ...settings,
     };
-    const child = spawn(binary, ['serve'], { env, stdio: ['ignore', 'pipe', 'pipe'] });
-    const gateway = new Gateway(port, child);
+    return Gateway.spawn(port, ['serve'], env);
+  }
+
+  /** As `make run` starts it, but for where it listens. */
+  static async development(): Promise<Gateway> {
+    const [port, privatePort] = [await freePort(), await freePort()];
+    const listen = ['--listen', `127.0.0.1:${port}`, '--private-listen', `127.0.0.1:${privatePort}`];
+    return Gateway.spawn(port, ['serve', '--dev', '--demo', demo, ...listen], { PATH: process.env.PATH });
+  }
+
+  private static async spawn(port: number, args: string[], env: NodeJS.ProcessEnv): Promise<Gateway> {
+    const gateway = new Gateway(port, spawn(binary, args, { env, stdio: ['ignore', 'pipe', 'pipe'] }));
     await gateway.answers();
     return gateway;
+  }
+
+  /** The addresses that it printed. */
+  links(): string[] {
+    return this.output.match(/http:\S+/g) ?? [];
   }
 
   get origin(): string {
@@ -65,7 +82,7 @@ export class Gateway {
   }
 
   async stop(): Promise<void> {
-    if (this.child.exitCode !== null) return;
+    if (this.child.exitCode !== null || this.child.signalCode !== null) return;
     const gone = once(this.child, 'exit');
     this.child.kill('SIGKILL');
     await gone;

@@ -99,6 +99,42 @@ test('without recovery the history brings what was missed', async ({ browser }) 
   }
 });
 
+test('a gateway that lost everything: the pages come back, and nothing shows twice', async ({ browser }) => {
+  const first = await Gateway.start();
+  const show = new Show(first, browser);
+  let second: Gateway | undefined;
+  try {
+    const host = await show.onAir('Before the crash');
+    const viewer = await show.viewer(asha);
+    await expect(phase(viewer)).toHaveAttribute('data-phase', 'live');
+    for (const text of numbered('old', 3)) await say(viewer, text);
+    await expect.poll(() => texts(host)).toEqual(numbered('old', 3));
+    await first.stop();
+    await expect(phase(viewer)).toHaveAttribute('data-phase', 'reconnecting');
+    await say(viewer, 'kept');
+    second = await Gateway.start({}, first.port);
+    // The new process knows nothing of the stream: the viewer waits, and says so.
+    await expect(phase(viewer)).toHaveAttribute('data-phase', 'waiting');
+    await expect(phase(viewer)).toContainText('not started yet');
+    await shot(viewer, 'viewer-restarted-phone');
+    await host.getByLabel('Title').fill('After the crash');
+    await host.getByRole('button', { name: 'Go live' }).click();
+    await expect(viewer.getByTestId('title')).toHaveText('After the crash');
+    await say(host, 'new');
+    // The first one of the new epoch has a smaller number than those of the old one, and still comes behind them.
+    const all = ['kept', 'new'].sort();
+    for (const page of [viewer, host]) {
+      await expect.poll(async () => (await texts(page)).slice(0, 3)).toEqual(numbered('old', 3));
+      await expect.poll(async () => (await texts(page)).slice(3).sort()).toEqual(all);
+    }
+    expect(show.errors).toEqual([]);
+  } finally {
+    await show.close();
+    await first.stop();
+    await second?.stop();
+  }
+});
+
 test('a burst beyond the limit waits, and arrives whole, in order and once', async ({ show }) => {
   const host = await show.onAir();
   const viewer = await show.viewer(asha);

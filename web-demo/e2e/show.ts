@@ -79,7 +79,8 @@ export const texts = (page: Page) => page.getByTestId('text').allTextContents();
 
 export const phase = (page: Page) => page.getByTestId('status');
 
-export const shot = (page: Page, name: string) => page.screenshot({ path: `${screens}/${name}.png` });
+/** A picture for looking at, with everything that comes in slowly already there. */
+export const shot = (page: Page, name: string) => page.screenshot({ path: `${screens}/${name}.png`, animations: 'disabled' });
 
 export const test = base.extend<{ show: Show }, { gateway: Gateway }>({
   gateway: [
