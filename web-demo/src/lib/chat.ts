@@ -11,6 +11,8 @@ export type SendState = 'sending' | 'waiting' | 'held' | 'failed';
 export interface Draft {
   clientId: string;
   text: string;
+  /** Id of the message that it answers. */
+  replyTo?: string;
   /** Local clock, milliseconds. */
   writtenAt: number;
   state: SendState;
@@ -205,9 +207,9 @@ export class ChatList {
   }
 
   /** Opens a draft. Null when too many are open. */
-  addDraft(clientId: string, text: string, now: number): Draft | null {
+  addDraft(clientId: string, text: string, now: number, replyTo?: string): Draft | null {
     if (this.#drafts.size >= this.#draftCapacity) return null;
-    const draft: Draft = { clientId, text, writtenAt: now, state: 'waiting' };
+    const draft: Draft = { clientId, text, writtenAt: now, state: 'waiting', ...(replyTo && { replyTo }) };
     this.#drafts.set(clientId, draft);
     this.#written++;
     this.#changed();

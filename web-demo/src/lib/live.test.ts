@@ -1,33 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Live } from './live';
-import { FakeSocket, message, stream } from './testing';
-import type { ChatMessage, StreamState } from './wire';
+import { FakeSocket, me, message, setUp, setUpJoined, stream } from './testing';
 
-const me = { id: 'me', name: 'Me', role: 'viewer' };
 const page = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => message(from + i));
-
-function setUp(token: string | undefined = 'token') {
-  const socket = new FakeSocket();
-  const open = (auth: object) => {
-    socket.auth = auth;
-    return socket;
-  };
-  const live = new Live({ stream: 'main', token, open, random: () => 0.5 });
-  live.start();
-  const join = (history: ChatMessage[] = [], state: Partial<StreamState> = {}) => {
-    const seq = history.at(-1)?.seq ?? 0;
-    socket.take('stream:join').reply({ ok: true, me, history, state: stream({ seq, ...state }) });
-  };
-  const seqs = () => live.chat.view().rows.map((row) => (row.kind === 'message' ? row.message.seq : row.kind));
-  return { socket, live, join, seqs };
-}
-
-function setUpJoined(history: ChatMessage[] = []) {
-  const all = setUp();
-  all.socket.up();
-  all.join(history);
-  return all;
-}
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());

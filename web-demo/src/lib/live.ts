@@ -2,10 +2,15 @@
  * One connection to one live stream: typed commands, typed events, and a state that a page can show as it is.
  * It brings the stream back after every interruption and hands the chat what was missed. It never touches the page.
  */
-import { io } from 'socket.io-client';
+import { Attempts } from './attempts';
 import { ChatList } from './chat';
+import type { Claim, CommandName, Commands, ReplyTo, Spin } from './commands';
+import type { EventName, Events } from './events';
+import { applied, complete, stateEvents } from './feed';
 import { Outbox, type SendRefusal } from './outbox';
-import type { ChatMessage, CommandError, CommandName, Commands, Events, Person, Reply, StreamState } from './wire';
+import { type LiveSocket, openSocket } from './socket';
+import { Taps } from './taps';
+import type { CommandError, Person, Reply, StreamState } from './wire';
 import { expiryGraceMs, maxHistory } from './wire';
 
 /**
@@ -13,6 +18,13 @@ import { expiryGraceMs, maxHistory } from './wire';
  * reconnecting: was there, lost the connection · expired: the token ran out and the server let go · refused · banned
  */
 export type Phase = 'connecting' | 'waiting' | 'live' | 'ended' | 'reconnecting' | 'expired' | 'refused' | 'banned';
+
+/** What a moderator has done to this user. */
+export interface Sanction {
+  /** Server clock, milliseconds; null: until it is lifted. */
+  until: number | null;
+  reason: string;
+}
 
 export interface LiveState {
   phase: Phase;
@@ -26,6 +38,9 @@ export interface LiveState {
   caughtUp: number | null;
   /** Why the phase is `refused`. */
   refusal: CommandError | null;
+  muted: Sanction | null;
+  /** While the phase is `banned`. */
+  banned: Sanction | null;
   /** Local time (ms) at which the server closes because the token expired; null while it is good. */
   closesAt: number | null;
   /** Local time (ms) until which chat must rest, and the error code that says why; 0 when it need not. */
@@ -35,20 +50,6 @@ export interface LiveState {
   moving: boolean;
   /** Server clock minus local clock, milliseconds. */
   clockSkew: number;
-}
-
-/** What is used of the official client's socket. */
-export interface LiveSocket {
-  readonly connected: boolean;
-  /** It reconnects by itself. */
-  readonly active: boolean;
-  readonly recovered: boolean;
-  auth: unknown;
-  readonly io: { readonly engine?: { close(): unknown } };
-  on(event: string, listener: (...args: never[]) => void): unknown;
-  timeout(ms: number): { emit(event: string, body: unknown, done: (error: unknown, reply?: unknown) => void): unknown };
-  connect(): unknown;
-  disconnect(): unknown;
 }
 
 export interface LiveOptions {
@@ -67,30 +68,26 @@ const caughtUpMs = 5000;
 const firstHistory = 50;
 const fillPage = 100;
 const fillAtMost = 200;
-
-function openSocket(auth: object): LiveSocket {
-  return io({
-    auth,
-    // WebSocket needs no sticky balancer; polling stays for networks that do not let it through.
-    transports: ['websocket', 'polling'],
-    tryAllTransports: true,
-    reconnectionDelay: 500,
-    reconnectionDelayMax: 5000,
-    autoConnect: false,
-  }) as unknown as LiveSocket;
-}
+/** Timers hold no more. */
+const longestTimerMs = 2 ** 31 - 1;
 
 const phaseOf = ({ status }: StreamState): Phase => (status === 'scheduled' ? 'waiting' : status);
 
 export class Live {
   readonly chat: ChatList;
   readonly outbox: Outbox;
+  /** By drop. */
+  readonly claims: Attempts<{ claim: Claim; left: number }>;
+  /** By wheel. */
+  readonly spins: Attempts<{ spin: Spin; spinsLeft: number }>;
+  readonly taps: Taps;
   readonly streamId: string;
   #state: LiveState;
   #token: string | undefined;
   readonly #socket: LiveSocket;
   readonly #random: () => number;
   #subscribers = new Set<(state: LiveState) => void>();
+  #listeners = new Map<EventName, Set<(body: never) => void>>();
   #joined = false;
   #everJoined = false;
   /** Of the last join; the stream itself may be gone in between. */
@@ -116,6 +113,8 @@ export class Live {
       viewers: 0,
       caughtUp: null,
       refusal: null,
+      muted: null,
+      banned: null,
       closesAt: null,
       coolUntil: 0,
       coolCode: '',
@@ -124,10 +123,25 @@ export class Live {
     };
     this.outbox = new Outbox(
       this.chat,
-      (text, clientId, done) => this.#call('chat:send', { stream: this.streamId, text, clientId }, done),
+      ({ text, clientId, replyTo }, done) =>
+        this.#call('chat:send', { text, clientId, ...(replyTo && { replyTo }) }, (reply) => {
+          this.#sawVerdict(reply);
+          done(reply);
+        }),
       (coolUntil, coolCode) => this.#set({ coolUntil, coolCode }),
       () => this.#join(),
     );
+    this.claims = new Attempts((drop, requestId, done) =>
+      this.#call('drop:claim', { drop, requestId }, (reply) => {
+        if (reply?.ok) this.#apply('drop:stock', { stream: this.streamId, drop, left: reply.left });
+        else if (reply?.error.code === 'sold_out') this.#apply('drop:stock', { stream: this.streamId, drop, left: 0 });
+        done(reply);
+      }),
+    );
+    this.spins = new Attempts((wheel, requestId, done) => this.#call('wheel:spin', { wheel, requestId }, done));
+    this.taps = new Taps((kind, count, done) => {
+      if (this.#joined) this.#call('reaction:send', { kind, count }, done);
+    });
     this.#socket = (options.open ?? openSocket)(this.#auth());
     this.#listen();
   }
@@ -153,6 +167,13 @@ export class Live {
     return () => this.#subscribers.delete(run);
   }
 
+  /** Calls `run` for every event of this stream that is new, once the state shows it. Answers how to stop that. */
+  on<E extends EventName>(event: E, run: (body: Events[E]) => void): () => void {
+    const all = this.#listeners.get(event) ?? new Set();
+    this.#listeners.set(event, all.add(run as (body: never) => void));
+    return () => all.delete(run as (body: never) => void);
+  }
+
   start(): void {
     this.#stopped = false;
     this.#socket.connect();
@@ -162,7 +183,7 @@ export class Live {
   stop(): void {
     this.#stopped = true;
     this.#clearTimers();
-    this.outbox.stop();
+    this.#rest();
     this.#socket.disconnect();
   }
 
@@ -179,7 +200,7 @@ export class Live {
     this.#token = token;
     this.#retries = 0;
     this.#socket.auth = this.#auth();
-    this.#set({ phase: 'connecting', guest: !token, refusal: null, closesAt: null });
+    this.#set({ phase: 'connecting', guest: !token, refusal: null, closesAt: null, muted: null, banned: null });
     this.#socket.disconnect();
     this.#socket.connect();
   }
@@ -194,28 +215,19 @@ export class Live {
     this.#set({ closesAt: null });
   }
 
-  /** Sends a chat text. Answers why not, if it cannot even be queued. */
-  send(text: string): SendRefusal | null {
-    return this.outbox.push(text);
+  /** Sends a chat text, maybe as an answer. Answers why not, if it cannot even be queued. */
+  send(text: string, replyTo?: string): SendRefusal | null {
+    return this.outbox.push(text, replyTo);
   }
 
-  async startStream(title: string): Promise<Reply<object>> {
-    const reply = await this.command('stream:start', { stream: this.streamId, ...(title && { title }) });
+  /** Starts, changes or ends the stream, and shows the new state without waiting for the event. */
+  async steer<C extends 'stream:start' | 'stream:update' | 'stream:end'>(
+    name: C,
+    body: Commands[C]['body'],
+  ): Promise<Reply<ReplyTo<C>>> {
+    const reply = await this.command(name, body);
     if (reply.ok && !this.#joined) this.#join();
     else if (reply.ok) this.#takeStream(reply.state);
-    return reply;
-  }
-
-  async updateTitle(title: string): Promise<Reply<object>> {
-    const reply = await this.command('stream:update', { stream: this.streamId, title });
-    if (reply.ok && !this.#joined) this.#join();
-    else if (reply.ok) this.#takeStream(reply.state);
-    return reply;
-  }
-
-  async endStream(): Promise<Reply<object>> {
-    const reply = await this.command('stream:end', { stream: this.streamId });
-    if (reply.ok) this.#takeStream(reply.state);
     return reply;
   }
 
@@ -224,7 +236,7 @@ export class Live {
     const before = this.chat.oldestSeq;
     if (before === null) return;
     const limit = firstHistory;
-    const reply = await this.command('stream:history', { stream: this.streamId, before, limit });
+    const reply = await this.command('stream:history', { before, limit });
     if (reply.ok) this.chat.prepend(reply.messages, limit);
   }
 
@@ -233,16 +245,15 @@ export class Live {
     for (let asked = 0; asked < fillAtMost; asked += fillPage) {
       const hole = this.chat.hole;
       if (!hole) return;
-      const body = { stream: this.streamId, before: hole.before, limit: fillPage };
-      const reply = await this.command('stream:history', body);
+      const reply = await this.command('stream:history', { before: hole.before, limit: fillPage });
       if (!reply.ok) return;
       const added = this.chat.fill(hole.after, reply.messages, fillPage);
       if (added && this.#state.caughtUp !== null) this.#tellCaughtUp(this.#state.caughtUp + added);
     }
   }
 
-  /** Sends any command. A missing reply is the error `unavailable`: the outcome is not known. */
-  command<C extends CommandName>(name: C, body: Commands[C]['body']): Promise<Reply<Commands[C]['reply']>> {
+  /** Sends any command about this stream. A missing reply is the error `unavailable`: the outcome is not known. */
+  command<C extends CommandName>(name: C, body: Commands[C]['body']): Promise<Reply<ReplyTo<C>>> {
     return new Promise((resolve) => {
       const unknown = { ok: false as const, error: { code: 'unavailable', message: 'no answer' } };
       // Never through the official client's own buffer: it would go out before the stream is joined again.
@@ -252,14 +263,11 @@ export class Live {
   }
 
   /** The callback runs while the reply is read, before any event behind it. */
-  #call<C extends CommandName>(
-    name: C,
-    body: Commands[C]['body'],
-    done: (reply: Reply<Commands[C]['reply']> | null) => void,
-  ): void {
-    this.#socket.timeout(replyTimeoutMs).emit(name, body, (error, reply) => {
+  #call<C extends CommandName>(name: C, body: Commands[C]['body'], done: (reply: Reply<ReplyTo<C>> | null) => void): void {
+    const whole = name === 'auth:refresh' ? body : { stream: this.streamId, ...body };
+    this.#socket.timeout(replyTimeoutMs).emit(name, whole, (error, reply) => {
       const readable = !error && typeof reply === 'object' && reply !== null && 'ok' in reply;
-      done(readable ? (reply as Reply<Commands[C]['reply']>) : null);
+      done(readable ? (reply as Reply<ReplyTo<C>>) : null);
     });
   }
 
@@ -268,30 +276,39 @@ export class Live {
     socket.on('connect', () => this.#connected());
     socket.on('disconnect', (reason: string) => this.#disconnected(reason));
     socket.on('connect_error', (error: Error & { data?: CommandError }) => this.#connectFailed(error));
-    const on = <E extends keyof Events>(event: E, run: (body: Events[E]) => void) =>
-      socket.on(event, (body: Events[E]) => {
-        const about = body as { stream?: string; state?: StreamState } | undefined;
-        const stream = about?.stream ?? about?.state?.id;
-        if (stream === undefined || stream === this.streamId) run(body);
-      });
-    on('chat:message', (message) => {
-      this.#sawSeq(message.seq);
-      this.chat.add(message);
+    this.#take('chat:message', (message) => void this.chat.add(message));
+    this.#take('chat:deleted', ({ message }) => this.chat.remove(message));
+    this.#take('viewers', ({ count }) => this.#set({ viewers: count }));
+    for (const event of stateEvents) this.#take(event);
+    for (const event of ['wheel:won', 'purchase', 'chat:held'] as const) this.#take(event);
+    this.#take('stream:reset', () => this.#join());
+    this.#take('user:muted', (body) => this.#set({ muted: this.#sanction(body) }));
+    this.#take('user:banned', (body) => this.#ban(this.#sanction(body)));
+    this.#take('token:expired', () => this.#set({ closesAt: Date.now() + expiryGraceMs }));
+    this.#take('server:draining', ({ reconnectWithinMs }) => this.#move(reconnectWithinMs));
+  }
+
+  /** Listens to an event: what is about this stream and new changes the state, then `run` and the page hear of it. */
+  #take<E extends EventName>(event: E, run?: (body: Events[E]) => void): void {
+    this.#socket.on(event, (body: Events[E]) => {
+      const about = body as { stream?: string; seq?: number; state?: StreamState } | undefined;
+      const stream = about?.stream ?? about?.state?.id;
+      if (stream !== undefined && stream !== this.streamId) return;
+      const isNew = this.#sawSeq(about?.seq ?? about?.state?.seq);
+      // The list tells repeats apart by itself, and takes one that the join's number has overtaken.
+      if (!isNew && event !== 'chat:message') return;
+      if (about?.state) this.#takeStream(about.state, event);
+      else this.#apply(event, body);
+      run?.(body);
+      this.#listeners.get(event)?.forEach((listen) => listen(body as never));
     });
-    on('chat:deleted', (body) => {
-      this.#sawSeq(body.seq);
-      this.chat.remove(body.message);
-    });
-    on('viewers', ({ count }) => this.#set({ viewers: count }));
-    for (const event of ['stream:started', 'stream:updated', 'stream:ended'] as const) {
-      on(event, (body) => {
-        if (this.#sawSeq(body.seq ?? body.state.seq)) this.#takeStream(body.state);
-      });
-    }
-    on('stream:reset', () => this.#join());
-    on('user:banned', () => this.#set({ phase: 'banned' }));
-    on('token:expired', () => this.#set({ closesAt: Date.now() + expiryGraceMs }));
-    on('server:draining', ({ reconnectWithinMs }) => this.#move(reconnectWithinMs));
+  }
+
+  #apply<E extends EventName>(event: E, body: Events[E]): void {
+    const { stream, clockSkew } = this.#state;
+    if (!stream) return;
+    const next = applied(stream, event, body, Date.now() + clockSkew);
+    if (next !== stream) this.#set({ stream: next });
   }
 
   /** False when an event of that number was seen before. */
@@ -307,28 +324,43 @@ export class Live {
     this.#set({ refusal: null, moving: false });
     // What was missed has arrived already: the official client hands it out before it tells of the connection.
     const wasThere = this.#everJoined && this.#state.stream && this.#state.phase !== 'banned';
-    if (this.#socket.recovered && wasThere) this.#settled();
-    else this.#join();
+    if (!this.#socket.recovered || !wasThere) return this.#join();
+    this.#settled();
+    this.#catchUpNumbers();
+  }
+
+  /** Stock and tallies are never replayed: after a recovery they are asked for, if something is open that they matter to. */
+  #catchUpNumbers(): void {
+    const { drops = [], polls = [] } = this.#state.stream ?? {};
+    if (![...drops, ...polls].some(({ status }) => status !== 'closed')) return;
+    this.#call('stream:join', { history: 0 }, (reply) => {
+      if (!reply?.ok || this.#epoch !== reply.state.epoch) return;
+      this.#takeStream(reply.state);
+      this.#set({ viewers: reply.state.viewers });
+    });
   }
 
   #join(): void {
     clearTimeout(this.#retryTimer);
     if (!this.#socket.connected) return;
     const history = this.#everJoined ? maxHistory : firstHistory;
-    this.#call('stream:join', { stream: this.streamId, history }, (reply) => {
+    this.#call('stream:join', { history }, (reply) => {
       if (reply?.ok) this.#joinedWith(reply, history);
       else this.#joinFailed(reply?.error ?? { code: 'unavailable', message: 'no answer' });
     });
   }
 
-  #joinedWith(reply: { state: StreamState; me: Person; history: ChatMessage[] }, limit: number): void {
+  #joinedWith(reply: ReplyTo<'stream:join'>, limit: number): void {
     if (this.#epoch !== undefined && this.#epoch !== reply.state.epoch) this.chat.startEra();
     this.#epoch = reply.state.epoch;
     this.chat.me = reply.me.id;
     this.chat.merge(reply.history, limit);
     this.#lastSeq = reply.state.seq;
     this.#takeStream(reply.state);
-    this.#set({ me: reply.me, viewers: reply.state.viewers });
+    this.#set({ me: reply.me, viewers: reply.state.viewers, banned: null });
+    const mine = `${this.streamId} ${reply.me.id}`;
+    this.claims.rememberAs(`haat.claims ${mine}`);
+    this.spins.rememberAs(`haat.spins ${mine}`);
     this.#settled();
     if (this.chat.hole) void this.fillHole();
   }
@@ -345,11 +377,13 @@ export class Live {
     const stream = this.#state.stream;
     if (stream) this.#set({ phase: phaseOf(stream) });
     this.outbox.start();
+    this.claims.start();
+    this.spins.start();
   }
 
   #joinFailed({ code, message, retryAfterMs }: CommandError): void {
     if (!this.#socket.connected) return;
-    if (code === 'banned') return this.#set({ phase: 'banned' });
+    if (code === 'banned') return this.#ban({ until: retryAfterMs ? this.#serverNow() + retryAfterMs : null, reason: '' });
     if (code === 'unauthorized' || code === 'forbidden' || code === 'bad_request') {
       return this.#set({ phase: 'refused', refusal: { code, message } });
     }
@@ -358,19 +392,63 @@ export class Live {
     this.#retryTimer = setTimeout(() => this.#join(), retryAfterMs ?? (isMissing ? this.#spread(4000) : this.#backoff()));
   }
 
-  #takeStream(state: StreamState): void {
-    this.#set({ stream: state, phase: phaseOf(state), clockSkew: state.now - Date.now() });
+  /** Shows a whole state: a reply's is of now; an event's may be a replay, whose clock and counts are of then. */
+  #takeStream(state: StreamState, event?: EventName): void {
+    const known = this.#state.stream;
+    const stream = event && known ? applied(known, event, { state } as Events[typeof event], 0) : state;
+    const skew = state.now - Date.now();
+    // A delay only ever makes the server's clock look late.
+    const clockSkew = event ? Math.max(skew, this.#state.clockSkew) : skew;
+    this.#set({ stream: complete(stream), phase: phaseOf(state), clockSkew });
+  }
+
+  #serverNow(): number {
+    return Date.now() + this.#state.clockSkew;
+  }
+
+  /** What the server said of this user; null when it is over. */
+  #sanction({ until, reason }: { until?: number | null; reason?: string }): Sanction | null {
+    if (typeof until === 'number' && until <= this.#serverNow()) return null;
+    return { until: until ?? null, reason: reason ?? '' };
+  }
+
+  #ban(banned: Sanction | null): void {
+    clearTimeout(this.#retryTimer);
+    if (!banned) return this.#join();
+    this.#rest();
+    this.#set({ phase: 'banned', banned });
+    if (banned.until === null) return;
+    const wait = Math.min(banned.until - this.#serverNow() + 1000, longestTimerMs);
+    this.#retryTimer = setTimeout(() => this.#join(), wait);
+  }
+
+  /** The answer to an own message says whether one is muted, too. */
+  #sawVerdict(reply: Reply<unknown> | null): void {
+    if (reply?.ok && this.#state.muted) this.#set({ muted: null });
+    if (reply?.ok === false && reply.error.code === 'muted') {
+      const { retryAfterMs } = reply.error;
+      const until = retryAfterMs ? this.#serverNow() + retryAfterMs : (this.#state.muted?.until ?? null);
+      this.#set({ muted: { until, reason: this.#state.muted?.reason ?? '' } });
+    }
+  }
+
+  /** Nothing goes out until the stream is joined again. */
+  #rest(): void {
+    this.outbox.stop();
+    this.claims.stop();
+    this.spins.stop();
+    this.taps.stop();
   }
 
   #disconnected(reason: string): void {
     this.#joined = false;
-    this.outbox.stop();
+    this.#rest();
     clearTimeout(this.#moveTimer);
-    clearTimeout(this.#retryTimer);
-    if (this.#stopped) return;
     // A second loss before everything is back still counts from the first.
     this.#missedFrom ??= this.chat.total;
-    if (this.#state.phase === 'banned') return;
+    // The end of the ban is still waited for.
+    if (this.#stopped || this.#state.phase === 'banned') return;
+    clearTimeout(this.#retryTimer);
     if (reason === 'io client disconnect') return;
     const closedByServer = reason === 'io server disconnect';
     if (closedByServer && this.#state.closesAt !== null) return this.#set({ phase: 'expired', closesAt: null });

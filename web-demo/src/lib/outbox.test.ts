@@ -17,7 +17,7 @@ function setUp() {
   const tries: Try[] = [];
   const cooling = vi.fn();
   const rejoin = vi.fn();
-  const outbox = new Outbox(chat, (text, clientId, done) => tries.push({ text, clientId, done }), cooling, rejoin);
+  const outbox = new Outbox(chat, ({ text, clientId }, done) => tries.push({ text, clientId, done }), cooling, rejoin);
   const states = () => chat.drafts().map((draft) => draft.state);
   const last = () => tries.at(-1) as Try;
   return { chat, tries, cooling, rejoin, outbox, states, last };

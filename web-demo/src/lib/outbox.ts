@@ -2,13 +2,13 @@
  * Sends chat so that nothing is lost or doubled: one message at a time, in the order written, each under one `clientId`
  * through all its attempts. It never sends under a `clientId` that the server may have forgotten, unless the user asks.
  */
-import type { ChatList } from './chat';
+import type { ChatList, Draft } from './chat';
 import type { ChatMessage, CommandError, Reply } from './wire';
 import { maxTextScalars } from './wire';
 
 export type SendReply = Reply<{ message?: ChatMessage; held?: boolean }>;
 /** Sends one message; answers null when no reply came: the outcome is not known. */
-export type Deliver = (text: string, clientId: string, done: (reply: SendReply | null) => void) => void;
+export type Deliver = (draft: Draft, done: (reply: SendReply | null) => void) => void;
 
 /** The server keeps a `clientId` for 5 minutes; later a repeat could appear twice. */
 const repeatSafeMs = 270_000;
@@ -48,11 +48,11 @@ export class Outbox {
   ) {}
 
   /** Takes a text to send, now or when the connection is there. Answers why not, if it cannot. */
-  push(text: string): SendRefusal | null {
+  push(text: string, replyTo?: string): SendRefusal | null {
     const trimmed = text.trim();
     if (!trimmed) return 'empty';
     if ([...trimmed].length > maxTextScalars) return 'too_long';
-    if (!this.chat.addDraft(newClientId(), trimmed, Date.now())) return 'too_many';
+    if (!this.chat.addDraft(newClientId(), trimmed, Date.now(), replyTo)) return 'too_many';
     this.#pump();
     return null;
   }
@@ -100,7 +100,7 @@ export class Outbox {
     this.chat.markDraft(draft.clientId, 'sending');
     this.#busy = true;
     const round = this.#round;
-    this.deliver(draft.text, draft.clientId, (reply) => {
+    this.deliver(draft, (reply) => {
       if (round !== this.#round) return;
       this.#busy = false;
       this.#settle(draft.clientId, attempt, reply);

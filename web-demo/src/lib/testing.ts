@@ -1,6 +1,8 @@
 /** What the unit tests share: messages, stream states, and a socket without a network. Never part of the pages. */
-import type { LiveSocket } from './live';
-import type { ChatMessage, StreamState } from './wire';
+import { Live } from './live';
+import type { LiveSocket } from './socket';
+import { complete } from './feed';
+import type { ChatMessage, Drop, Poll, StreamState, Wheel } from './wire';
 
 export function message(seq: number, more: Partial<ChatMessage> = {}): ChatMessage {
   const user = { id: 'u1', name: 'Asha', role: 'viewer' };
@@ -9,7 +11,70 @@ export function message(seq: number, more: Partial<ChatMessage> = {}): ChatMessa
 
 export function stream(more: Partial<StreamState> = {}): StreamState {
   const supplier = { id: 's1', name: 'Meena' };
-  return { id: 'main', title: 'Sarees', supplier, status: 'live', startedAt: 1000, now: Date.now(), epoch: 'e1', seq: 0, viewers: 1, ...more };
+  const status = 'live' as const;
+  return complete({ id: 'main', title: 'Sarees', supplier, status, startedAt: 1000, now: Date.now(), epoch: 'e1', seq: 0, viewers: 1, ...more });
+}
+
+export const saree = { id: 'p1', title: 'Blue saree', price: { amount: 49_900, currency: 'INR' }, stock: 12 };
+
+export const drop = (more: Partial<Drop> = {}): Drop => ({
+  id: 'd1',
+  product: 'p1',
+  price: { amount: 29_900, currency: 'INR' },
+  stock: 20,
+  left: 20,
+  perUser: 1,
+  status: 'open',
+  ...more,
+});
+
+export const wheel = (more: Partial<Wheel> = {}): Wheel => ({
+  id: 'w1',
+  title: 'Diwali wheel',
+  prizes: [
+    { id: 'a', label: 'Scarf', weight: 1, stock: 2 },
+    { id: 'b', label: '10% off', weight: 3 },
+  ],
+  spinsPerUser: 1,
+  seedHash: 'ab12',
+  status: 'open',
+  ...more,
+});
+
+export const poll = (more: Partial<Poll> = {}): Poll => ({
+  id: 'q1',
+  question: 'Which one next?',
+  options: ['Blue', 'Red'],
+  tally: [0, 0],
+  votes: 0,
+  status: 'open',
+  ...more,
+});
+
+export const me = { id: 'me', name: 'Me', role: 'viewer' };
+
+/** A connection whose server is the test. */
+export function setUp(token: string | undefined = 'token') {
+  const socket = new FakeSocket();
+  const open = (auth: object) => {
+    socket.auth = auth;
+    return socket;
+  };
+  const live = new Live({ stream: 'main', token, open, random: () => 0.5 });
+  live.start();
+  const join = (history: ChatMessage[] = [], state: Partial<StreamState> = {}) => {
+    const seq = history.at(-1)?.seq ?? 0;
+    socket.take('stream:join').reply({ ok: true, me, history, state: stream({ seq, ...state }) });
+  };
+  const seqs = () => live.chat.view().rows.map((row) => (row.kind === 'message' ? row.message.seq : row.kind));
+  return { socket, live, join, seqs };
+}
+
+export function setUpJoined(history: ChatMessage[] = [], state: Partial<StreamState> = {}) {
+  const all = setUp();
+  all.socket.up();
+  all.join(history, state);
+  return all;
 }
 
 interface Sent {
