@@ -14,7 +14,7 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     rolldownOptions: {
       input: { viewer: page('index.html'), console: page('console.html') },
-      output: { chunkFileNames: 'assets/shared-[hash].js' },
+      output: { chunkFileNames: 'assets/[name]-[hash].js' },
     },
   },
   server: {

@@ -133,7 +133,7 @@ test('the keyboard is enough', async ({ show }) => {
   await show.onAir();
   const viewer = await show.viewer(asha, { viewport: desktop });
   await expect(phase(viewer)).toHaveAttribute('data-phase', 'live');
-  for (let i = 0; i < 6; i++) {
+  for (let i = 0; i < 12; i++) {
     await viewer.keyboard.press('Tab');
     if (await viewer.evaluate(() => document.activeElement?.tagName === 'TEXTAREA')) break;
   }

@@ -2,6 +2,7 @@
 import { type Browser, type BrowserContext, expect, type Page, test as base } from '@playwright/test';
 import { fileURLToPath } from 'node:url';
 import { Gateway, type Person } from './gateway';
+import { Injected } from './injected';
 
 export const phone = { width: 360, height: 640 };
 export const desktop = { width: 1280, height: 800 };
@@ -14,6 +15,10 @@ export interface Look {
   ttl?: number;
   /** Where the page is opened; default: at the gateway itself. */
   origin?: string;
+  /** Speaks into the page's connection; see `injected.ts`. */
+  inject?: (injected: Injected) => void;
+  reducedMotion?: 'reduce';
+  locale?: string;
 }
 
 let shows = 0;
@@ -53,8 +58,10 @@ export class Show {
   }
 
   private async open(path: string, person: Person | null, look: Look): Promise<Page> {
-    const context = await this.browser.newContext({ viewport: look.viewport ?? phone, colorScheme: look.colorScheme ?? 'light' });
+    const { viewport = phone, colorScheme = 'light', reducedMotion, locale } = look;
+    const context = await this.browser.newContext({ viewport, colorScheme, ...(reducedMotion && { reducedMotion }), ...(locale && { locale }) });
     this.contexts.push(context);
+    if (look.inject) look.inject(await Injected.into(context));
     const page = await context.newPage();
     page.on('pageerror', (error) => this.errors.push(String(error)));
     page.on('console', (line) => {

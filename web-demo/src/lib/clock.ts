@@ -1,9 +1,11 @@
-/** Local time as a store, once a second, and how times are written. Ticks only while somebody looks at it. */
+/** Local time as a store, and how times are written. Ticks only while somebody looks at it, and four times a second: an offer opens on time. */
 import { readable } from 'svelte/store';
 
-export const seconds = readable(Date.now(), (set) => {
+const everyMs = 250;
+
+export const clock = readable(Date.now(), (set) => {
   set(Date.now());
-  const timer = setInterval(() => set(Date.now()), 1000);
+  const timer = setInterval(() => set(Date.now()), everyMs);
   return () => clearInterval(timer);
 });
 
@@ -14,3 +16,6 @@ export function formatDuration(ms: number): string {
   const [hours, minutes, rest] = [Math.floor(total / 3600), Math.floor(total / 60) % 60, total % 60];
   return hours ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
 }
+
+/** What is left until then: never `0:00` while there is some. */
+export const formatRest = (ms: number) => formatDuration(Math.ceil(ms / 1000) * 1000);

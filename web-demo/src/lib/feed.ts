@@ -50,12 +50,14 @@ const rules: { [E in EventName]?: Rule<E> } = {
   notice: (_, body) => ({ notice: body.text }),
   products: (_, body) => ({ products: body.products }),
   'product:pinned': (_, body) => ({ pinnedProduct: body.product }),
-  'drop:opened': (state, body) => ({ drops: put(state.drops, body.drop) }),
+  'drop:opened': (state, { drop }) => ({ drops: put(state.drops, { ...drop, left: drop.left ?? drop.stock }) }),
   'drop:stock': (state, body) => ({ drops: edited(state.drops, body.drop, { left: body.left }) }),
   'drop:closed': (state, body, now) => ({ drops: shut(state.drops, body.drop, now) }),
   'wheel:opened': (state, body) => ({ wheels: put(state.wheels, body.wheel) }),
   'wheel:closed': (state, { wheel, seed }, now) => ({ wheels: shut(state.wheels, wheel, now, seed ? { seed } : {}) }),
-  'poll:opened': (state, body) => ({ polls: put(state.polls, body.poll) }),
+  'poll:opened': (state, { poll }) => ({
+    polls: put(state.polls, { ...poll, tally: poll.tally ?? poll.options.map(() => 0), votes: poll.votes ?? 0 }),
+  }),
   'poll:tally': (state, { poll, tally, votes }) => ({ polls: edited(state.polls, poll, { tally, votes }) }),
   'poll:closed': (state, { poll, tally, votes }, now) => ({
     polls: shut(state.polls, poll, now, { ...(tally && { tally }), ...(votes !== undefined && { votes }) }),

@@ -10,6 +10,7 @@ import { applied, complete, stateEvents } from './feed';
 import { Outbox, type SendRefusal } from './outbox';
 import { type LiveSocket, openSocket } from './socket';
 import { Taps } from './taps';
+import { Votes } from './votes';
 import type { CommandError, Person, Reply, StreamState } from './wire';
 import { expiryGraceMs, maxHistory } from './wire';
 
@@ -81,6 +82,8 @@ export class Live {
   /** By wheel. */
   readonly spins: Attempts<{ spin: Spin; spinsLeft: number }>;
   readonly taps: Taps;
+  /** By poll, and by question. */
+  readonly votes = new Votes();
   readonly streamId: string;
   #state: LiveState;
   #token: string | undefined;
@@ -361,6 +364,7 @@ export class Live {
     const mine = `${this.streamId} ${reply.me.id}`;
     this.claims.rememberAs(`haat.claims ${mine}`);
     this.spins.rememberAs(`haat.spins ${mine}`);
+    this.votes.rememberAs(`haat.votes ${mine}`);
     this.#settled();
     if (this.chat.hole) void this.fillHole();
   }

@@ -21,3 +21,6 @@ export function initialsOf(name: string): string {
   const words = name.trim().split(/\s+/).slice(0, 2);
   return words.map((word) => [...word][0]?.toUpperCase() ?? '').join('') || '?';
 }
+
+/** May moderate: only ever a hint of what to show, the server decides. */
+export const isStaff = (me: Pick<Person, 'role'> | null) => me !== null && ['supplier', 'moderator', 'service'].includes(me.role);

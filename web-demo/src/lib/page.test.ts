@@ -20,12 +20,16 @@ describe('the address', () => {
 
 describe('status in words', () => {
   const base = new Live({ stream: 'main', token: 't', open: () => new FakeSocket() }).state;
-  const text = (change: object, online = true) => statusOf({ ...base, ...change }, en, online)?.text;
+  const text = (change: object, online = true) => statusOf({ ...base, ...change }, en, online, (at) => `@${at}`)?.text;
 
   it('says nothing when all is well', () => expect(text({ phase: 'live' })).toBeUndefined());
   it('knows a phone without network', () => expect(text({ phase: 'reconnecting' }, false)).toBe(en.phase.offline));
   it('stays calm while servers change', () => expect(text({ phase: 'reconnecting', moving: true })).toBe(en.phase.moving));
   it('counts what was missed', () => expect(text({ phase: 'live', caughtUp: 1 })).toBe('Caught up: 1 missed message loaded.'));
+  it('says until when one is removed, and why', () => {
+    expect(text({ phase: 'banned', banned: { until: null, reason: '' } })).toBe(en.phase.banned);
+    expect(text({ phase: 'banned', banned: { until: 7, reason: 'spam' } })).toBe('You have been removed from this stream until @7. Reason: spam');
+  });
   it('warns before the closing', () => expect(text({ phase: 'live', closesAt: 4200 })).toBe(en.phase.expiring));
 });
 

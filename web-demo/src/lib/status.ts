@@ -10,7 +10,8 @@ export interface Status {
   canTryAgain?: boolean;
 }
 
-export function statusOf(state: LiveState, words: Words, online: boolean): Status | null {
+/** `timeOf` writes a time of day. */
+export function statusOf(state: LiveState, words: Words, online: boolean, timeOf: (at: number) => string): Status | null {
   const { phase } = words;
   switch (state.phase) {
     case 'connecting':
@@ -23,7 +24,7 @@ export function statusOf(state: LiveState, words: Words, online: boolean): Statu
     case 'refused':
       return { tone: 'bad', text: phase.refused, canWatchAsGuest: !state.guest, canTryAgain: true };
     case 'banned':
-      return { tone: 'bad', text: phase.banned };
+      return { tone: 'bad', text: bannedText(state, words, timeOf) };
     default:
       break;
   }
@@ -33,4 +34,10 @@ export function statusOf(state: LiveState, words: Words, online: boolean): Statu
   if (state.phase === 'waiting') return { tone: 'calm', text: phase.waiting };
   if (state.phase === 'ended') return { tone: 'calm', text: phase.ended };
   return null;
+}
+
+function bannedText({ banned }: LiveState, words: Words, timeOf: (at: number) => string): string {
+  const { phase } = words;
+  const text = banned?.until == null ? phase.banned : phase.bannedUntil(timeOf(banned.until));
+  return banned?.reason ? `${text} ${words.reason(banned.reason)}` : text;
 }

@@ -1,11 +1,16 @@
-/** The words of the language in use, as a store. First choice: what was picked here before; then the browser's. */
-import { derived, writable } from 'svelte/store';
+/**
+ * The words of the language in use, as a store. First choice: what was picked here before; then the browser's.
+ * Each language is a file of its own, and only the one in use is loaded.
+ */
+import { get, writable } from 'svelte/store';
 import type { CommandError } from './wire';
-import { en, type Words } from './text.en';
-import { hi } from './text.hi';
+import type { Words } from './text.en';
 
 export type Language = 'en' | 'hi';
-const all: Record<Language, Words> = { en, hi };
+const files: Record<Language, () => Promise<Words>> = {
+  en: async () => (await import('./text.en')).en,
+  hi: async () => (await import('./text.hi')).hi,
+};
 const storageKey = 'haat.language';
 
 function firstChoice(): Language {
@@ -18,20 +23,33 @@ function firstChoice(): Language {
   return navigator.language.startsWith('hi') ? 'hi' : 'en';
 }
 
-export const language = writable<Language>(firstChoice());
-export const words = derived(language, (name) => all[name]);
-language.subscribe((name) => (document.documentElement.lang = name));
+export const language = writable<Language>('en');
+/** Filled before the page is drawn: see `learn`. */
+export const words = writable<Words>();
 
-export function switchLanguage(): void {
-  language.update((name) => {
-    const next = name === 'en' ? 'hi' : 'en';
-    try {
-      localStorage.setItem(storageKey, next);
-    } catch {
-      // It holds until the page is reloaded.
-    }
-    return next;
-  });
+/** Loads the words of a language, and speaks it. */
+export async function learn(name: Language = firstChoice()): Promise<void> {
+  const learnt = await files[name]();
+  words.set(learnt);
+  language.set(name);
+  document.documentElement.lang = name;
+}
+
+export async function switchLanguage(): Promise<void> {
+  const next = get(language) === 'en' ? 'hi' : 'en';
+  try {
+    await learn(next);
+    localStorage.setItem(storageKey, next);
+  } catch {
+    // Without a network the language stays; without storage the new one holds until the page is reloaded.
+  }
 }
 
 export const errorText = (words: Words, error: Pick<CommandError, 'code'>) => words.error[error.code] ?? words.errorOther;
+
+/** `14:05`, or with the day where it is not today's. */
+export function timeOfDay(at: number, language: Language): string {
+  const date = new Date(at);
+  const isToday = date.toDateString() === new Date().toDateString();
+  return date.toLocaleString(`${language}-IN`, { hour: 'numeric', minute: '2-digit', ...(!isToday && { day: 'numeric', month: 'short' }) });
+}
