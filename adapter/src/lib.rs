@@ -14,6 +14,7 @@
 
 pub mod memory;
 mod message;
+pub mod msgpack;
 mod store;
 
 use std::time::Duration;
