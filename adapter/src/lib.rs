@@ -12,9 +12,11 @@
 //! This crate never sees a socket and never encodes for a client: an event crosses it as JSON text
 //! plus attachments, and the gateway encodes it once for its own viewers.
 
+mod cluster;
 pub mod memory;
 mod message;
 pub mod msgpack;
+pub mod redis;
 mod store;
 
 use std::time::Duration;

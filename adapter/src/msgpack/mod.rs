@@ -15,6 +15,7 @@ mod date;
 mod read;
 mod write;
 
+pub(crate) use read::quote;
 pub use read::{Binary, to_json};
 pub use write::{Marked, Part, from_json, from_pieces};
 

@@ -1,0 +1,107 @@
+//! Makes connections. It tries once and says why it failed; trying again is the caller's.
+
+use std::{collections::HashMap, time::Duration};
+
+use futures::future::join_all;
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, PushInfo, TlsCertificates, Value, aio::MultiplexedConnection, cmd,
+};
+
+use super::{
+    fault::{Fault, Remedy},
+    settings::{self, Place, RedisSettings, Target, Times},
+};
+
+/// Commands that wait for the connection's task at one time; further ones wait for their turn, no longer than for an answer.
+const PIPELINE: usize = 4096;
+/// Bytes that are collected before they are written.
+const WRITE_BYTES: usize = 64 << 10;
+/// How long one Sentinel may take to name the master.
+const SENTINEL_WAIT: Duration = Duration::from_millis(500);
+
+/// Connects to wherever Redis is at that moment.
+#[derive(Debug)]
+pub(super) struct Dialer {
+    place: Place,
+    tls: Option<TlsCertificates>,
+    times: Times,
+}
+
+impl Dialer {
+    pub(super) fn new(target: &Target, settings: &RedisSettings) -> Self {
+        if target.tls.is_some() {
+            // Whoever was first has chosen, and any choice will do.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
+        Self { place: target.place.clone(), tls: target.tls.clone(), times: settings.times.clone() }
+    }
+
+    /// A connection to a master. `hear` gets what Redis sends of its own accord; it is called on the connection's task.
+    pub(super) async fn dial(
+        &self,
+        hear: impl Fn(PushInfo) -> Result<(), ()> + Send + Sync + 'static,
+    ) -> Result<MultiplexedConnection, Fault> {
+        let client = match &self.place {
+            Place::Server(client) => client.clone(),
+            Place::Sentinel { sentinels, master, server } => {
+                let (host, port) = self.ask(sentinels, master).await?;
+                let address = match &self.tls {
+                    None => ConnectionAddr::Tcp(host, port),
+                    Some(_) => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
+                };
+                let client = settings::client(server.clone().set_addr(address), self.tls.as_ref());
+                client.map_err(|error| Fault::new(Remedy::Reconnect, error.to_string()))?
+            }
+        };
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.times.dial))
+            .set_response_timeout(Some(self.times.command))
+            .set_pipeline_buffer_size(PIPELINE)
+            .set_write_backpressure_boundary(WRITE_BYTES)
+            .set_push_sender(hear);
+        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+        check_role(&mut connection).await?;
+        Ok(connection)
+    }
+
+    /// Asks all Sentinels at once, and believes the most of them: one that was cut off names the master of before.
+    async fn ask(&self, sentinels: &[Client], master: &str) -> Result<(String, u16), Fault> {
+        let answers = join_all(sentinels.iter().map(|sentinel| ask_one(sentinel, master))).await;
+        let mut votes: HashMap<(String, u16), usize> = HashMap::new();
+        let mut why = Fault::new(Remedy::Reconnect, "there are no sentinels");
+        for answer in answers {
+            match answer {
+                Ok(address) => *votes.entry(address).or_default() += 1,
+                Err(fault) => why = fault,
+            }
+        }
+        let chosen = votes.into_iter().max_by_key(|(_, count)| *count).map(|(address, _)| address);
+        chosen.ok_or_else(|| Fault::new(Remedy::Reconnect, format!("no sentinel names {master:?}: {why}")))
+    }
+}
+
+async fn ask_one(sentinel: &Client, master: &str) -> Result<(String, u16), Fault> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(SENTINEL_WAIT))
+        .set_response_timeout(Some(SENTINEL_WAIT));
+    let mut connection = sentinel.get_multiplexed_async_connection_with_config(&config).await?;
+    let mut command = cmd("SENTINEL");
+    command.arg("get-master-addr-by-name").arg(master);
+    let address: Option<(String, u16)> = command.query_async(&mut connection).await?;
+    address.ok_or_else(|| Fault::new(Remedy::Reconnect, "it knows no such master"))
+}
+
+/// A replica takes no writes, and is no place to stay at. Who may not ask finds out by the first write.
+async fn check_role(connection: &mut MultiplexedConnection) -> Result<(), Fault> {
+    match connection.send_packed_command(&cmd("ROLE")).await? {
+        Value::Array(role) => match role.first() {
+            Some(Value::BulkString(role)) if role != b"master" => {
+                Err(Fault::new(Remedy::Reconnect, "the server is a replica"))
+            }
+            _ => Ok(()),
+        },
+        Value::ServerError(error) if error.code() == "NOPERM" => Ok(()),
+        Value::ServerError(error) => Err(error.into()),
+        _ => Ok(()),
+    }
+}

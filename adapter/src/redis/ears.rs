@@ -1,0 +1,313 @@
+//! What arrives: the channel's name first, then the meaning, then the gateway. It also keeps the list of what is listened to
+//! true on every new connection.
+//!
+//! After a stream's channel is confirmed, the newest entry of its log is fetched and delivered as if it had just arrived:
+//! whatever was published before the confirmation shows as a gap then, and the gateway reads it.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::future::BoxFuture;
+use redis::{PushInfo, PushKind, Value, aio::MultiplexedConnection};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc},
+    time::sleep,
+};
+
+use super::{
+    Core,
+    fault::{Fault, Remedy},
+    link::{Keeper, State},
+    record,
+    table::BATCH,
+    wire::{Asker, Form, Heard, Manner},
+};
+use crate::{Entry, Reply, Request};
+
+/// Questions that are answered at one time. One more is dropped: its asker waits in vain.
+const SERVING: usize = 1024;
+/// How often it is looked for channels that nobody wants any more.
+const TIDY: Duration = Duration::from_millis(500);
+/// How soon the newest entries are tried again when Redis did not say.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// Streams whose newest entry is to be fetched.
+#[derive(Debug, Default)]
+pub(super) struct Pokes {
+    streams: Mutex<HashSet<Box<str>>>,
+    some: Notify,
+}
+
+impl Pokes {
+    fn put<'a>(&self, streams: impl Iterator<Item = &'a str>) {
+        let mut waiting = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.extend(streams.map(Into::into));
+        drop(waiting);
+        self.some.notify_one();
+    }
+
+    fn take(&self) -> Vec<Box<str>> {
+        let mut waiting = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let some: Vec<_> = waiting.iter().take(BATCH).cloned().collect();
+        some.iter().for_each(|stream| {
+            waiting.remove(stream);
+        });
+        some
+    }
+}
+
+/// Who keeps the connection that listens.
+pub(super) struct Ears {
+    core: Arc<Core>,
+    serving: Arc<Semaphore>,
+}
+
+impl Ears {
+    pub(super) fn new(core: Arc<Core>) -> Self {
+        Self { core, serving: Arc::new(Semaphore::new(SERVING)) }
+    }
+}
+
+impl Keeper for Ears {
+    fn hear(&self, PushInfo { kind, data }: PushInfo) {
+        let mut data = data.into_iter().map(|value| match value {
+            Value::BulkString(bytes) => bytes,
+            _ => Vec::new(),
+        });
+        let mut next = || data.next().unwrap_or_default();
+        let (channel, by_pattern) = match kind {
+            PushKind::Message | PushKind::SMessage => (next(), false),
+            PushKind::PMessage => {
+                next();
+                (next(), true)
+            }
+            PushKind::SUnsubscribe => {
+                let channel = next();
+                return self.lost_shard_channel(&channel);
+            }
+            _ => return,
+        };
+        let payload = next();
+        self.core.counters.heard.add(1);
+        match std::str::from_utf8(&channel) {
+            // A pattern may name what is listened to by its name as well.
+            Ok(channel) if by_pattern && self.core.table.is_confirmed(Manner::Plain, channel) => {}
+            Ok(channel) => self.message(channel, &payload),
+            Err(_) => self.core.counters.unclear.add(1),
+        }
+    }
+
+    fn greet<'a>(&'a self, connection: &'a MultiplexedConnection) -> BoxFuture<'a, Result<(), Fault>> {
+        Box::pin(async move {
+            self.core.table.reset(&self.core.fixed());
+            self.subscribe(connection).await
+        })
+    }
+
+    fn tend<'a>(&'a self, connection: &'a MultiplexedConnection) -> BoxFuture<'a, Fault> {
+        Box::pin(async move {
+            loop {
+                tokio::select! {
+                    () = self.core.table.changed.notified() => {}
+                    () = sleep(TIDY) => {}
+                }
+                let done = async {
+                    self.subscribe(connection).await?;
+                    self.unsubscribe(connection).await
+                };
+                if let Err(fault) = done.await {
+                    return fault;
+                }
+            }
+        })
+    }
+
+    fn lost(&self) {
+        self.core.table.reset(&[]);
+    }
+}
+
+impl Ears {
+    async fn subscribe(&self, connection: &MultiplexedConnection) -> Result<(), Fault> {
+        loop {
+            let batch = self.core.table.next_absent();
+            let Some(first) = batch.first() else { return Ok(()) };
+            let names: Vec<&str> = batch.iter().map(|channel| &*channel.name).collect();
+            let mut connection = connection.clone();
+            match first.manner {
+                Manner::Plain => connection.subscribe(&names).await?,
+                Manner::Pattern => connection.psubscribe(&names).await?,
+                Manner::Shard => one_by_one(&mut connection, "SSUBSCRIBE", &names).await?,
+            }
+            self.core.table.confirm(&batch);
+            self.core.pokes.put(names.into_iter().filter_map(|name| self.core.names.stream_of(name)));
+        }
+    }
+
+    async fn unsubscribe(&self, connection: &MultiplexedConnection) -> Result<(), Fault> {
+        loop {
+            let batch = self.core.table.next_left(self.core.settings.times.linger);
+            let Some(first) = batch.first() else { return Ok(()) };
+            let names: Vec<&str> = batch.iter().map(|channel| &*channel.name).collect();
+            let mut connection = connection.clone();
+            match first.manner {
+                Manner::Plain => connection.unsubscribe(&names).await?,
+                Manner::Pattern => connection.punsubscribe(&names).await?,
+                Manner::Shard => one_by_one(&mut connection, "SUNSUBSCRIBE", &names).await?,
+            }
+            let streams = names.into_iter().filter_map(|name| self.core.names.stream_of(name));
+            streams.for_each(|stream| self.core.seen.forget_delivered(stream));
+        }
+    }
+
+    /// Redis has ended a subscription. If nobody asked for it, the channel has moved to another server.
+    fn lost_shard_channel(&self, channel: &[u8]) {
+        let channel = String::from_utf8_lossy(channel);
+        if self.core.table.is_confirmed(Manner::Shard, &channel) {
+            self.core.listener.renew();
+        }
+    }
+
+    fn message(&self, channel: &str, payload: &[u8]) {
+        let core = &self.core;
+        if let Some(stream) = core.names.stream_of(channel) {
+            return match record::entry(&stream.into(), payload, None) {
+                Ok(entry) => core.deliver(entry),
+                Err(error) => core.unclear(channel, &error),
+            };
+        }
+        if channel == core.names.canary {
+            return core.pulse.heard();
+        }
+        let wants = |namespace: &str, room: &str| core.inbound(|inbound| inbound.wants(namespace, room)) == Some(true);
+        match core.wire.hear(channel, payload, &wants) {
+            Ok(Heard::Nothing) => {}
+            Ok(Heard::Broadcast(broadcast)) => drop(core.inbound(|inbound| inbound.deliver(broadcast))),
+            Ok(Heard::Request(request, asker)) => self.serve(request, asker),
+            Ok(Heard::Answer(id, answer)) => {
+                if !core.questions.answer(&id, answer) {
+                    core.counters.unasked.add(1);
+                }
+            }
+            Err(error) => core.unclear(channel, &error),
+        }
+    }
+
+    fn serve(&self, request: Request, asker: Option<Asker>) {
+        let Some(asker) = asker else {
+            // Nobody listens for an answer to an order.
+            let (nowhere, _) = mpsc::channel(1);
+            self.core.inbound(|inbound| inbound.serve(request, Reply::new(nowhere)));
+            return;
+        };
+        let Ok(place) = self.serving.clone().try_acquire_owned() else {
+            return self.core.counters.unserved.add(1);
+        };
+        tokio::spawn(answer(self.core.clone(), request, asker, place));
+    }
+}
+
+/// Answers a question, once the gateway does.
+async fn answer(core: Arc<Core>, request: Request, asker: Asker, _place: OwnedSemaphorePermit) {
+    let ask = async |request: Request| {
+        let (reply, mut answer) = mpsc::channel(1);
+        core.inbound(|inbound| inbound.serve(request, Reply::new(reply)))?;
+        answer.recv().await
+    };
+    let values = if asker.form == Form::Done {
+        // Only the gateway that has the socket may say that it was done.
+        let (Request::Join(target, _) | Request::Leave(target, _)) = &request else { return };
+        let found = ask(Request::FetchSockets(target.clone())).await;
+        if found.is_none_or(|found| found.is_empty()) {
+            return;
+        }
+        // An order has no answer.
+        let (nowhere, _) = mpsc::channel(1);
+        core.inbound(|inbound| inbound.serve(request, Reply::new(nowhere)));
+        Vec::new()
+    } else {
+        let Some(values) = ask(request).await else { return };
+        values
+    };
+    for message in core.wire.answer(&asker, values) {
+        // The queue is full: the asker waits in vain, and that was counted.
+        let _ = core.say(message);
+    }
+}
+
+/// Each in a command of its own: Redis confirms each, and the client expects one answer to a command.
+async fn one_by_one(connection: &mut MultiplexedConnection, command: &str, names: &[&str]) -> Result<(), Fault> {
+    let mut commands = redis::pipe();
+    for name in names {
+        commands.cmd(command).arg(name);
+    }
+    for answer in connection.send_packed_commands(&commands, 0, names.len()).await? {
+        match answer {
+            Value::ServerError(error) => return Err(error.into()),
+            Value::Push { .. } => {}
+            _ => return Err(Fault::new(Remedy::Reconnect, "answers are out of step")),
+        }
+    }
+    Ok(())
+}
+
+impl Core {
+    /// Gives an entry to the gateway, unless it has had it.
+    fn deliver(&self, entry: Entry) {
+        if self.seen.deliver(&entry.stream, &entry.position) {
+            self.inbound(|inbound| inbound.entry(Arc::new(entry)));
+        }
+    }
+
+    fn unclear(&self, channel: &str, error: &dyn std::fmt::Display) {
+        self.counters.unclear.add(1);
+        tracing::debug!(channel, %error, "a message is not clear");
+    }
+
+    async fn newest(&self, streams: &[Box<str>]) -> Result<(), Fault> {
+        let mut commands = redis::pipe();
+        for stream in streams {
+            commands.cmd("HGET").arg(self.names.key(stream, "meta")).arg("epoch");
+            commands.cmd("LINDEX").arg(self.names.key(stream, "log")).arg(-1);
+        }
+        let mut answers = self.commands.run_all(&commands).await?.into_iter();
+        for stream in streams {
+            let (epoch, newest) = (answers.next(), answers.next());
+            let (Some(Ok(Value::BulkString(epoch))), Some(Ok(Value::BulkString(record)))) = (epoch, newest) else {
+                // There is no such stream, or it has no such form.
+                continue;
+            };
+            let epoch = String::from_utf8_lossy(&epoch).as_ref().into();
+            match record::entry(&stream.as_ref().into(), &record, Some(&epoch)) {
+                Ok(entry) => self.deliver(entry),
+                Err(error) => self.unclear(stream, &error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the channel of a stream is listened to.
+    fn listens(&self, stream: &str) -> bool {
+        self.table.is_confirmed(self.wire.manner(), &self.names.live(stream))
+    }
+}
+
+/// Fetches the newest entries of streams whose channels were confirmed, for ever.
+pub(super) async fn poke(core: Arc<Core>) {
+    let mut commands = core.commands.state();
+    loop {
+        let streams = core.pokes.take();
+        if streams.is_empty() {
+            core.pokes.some.notified().await;
+            continue;
+        }
+        let _ = commands.wait_for(|state| matches!(state, State::Up(_))).await;
+        if core.newest(&streams).await.is_err() {
+            core.pokes.put(streams.iter().map(AsRef::as_ref).filter(|stream| core.listens(stream)));
+            sleep(RETRY).await;
+        }
+    }
+}

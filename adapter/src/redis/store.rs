@@ -1,0 +1,570 @@
+//! The [`Store`] on Redis. Each method is one script, or one command: what is atomic in Redis is all that is.
+//!
+//! A write that is not answered in time may have been done: [`StoreError::Unavailable`] says that the outcome is not known,
+//! and the key of [`Append::once`] finds out. While there is no connection nothing waits: the answer comes at once.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use futures::future::BoxFuture;
+use haat_protocol::Id;
+use redis::{Cmd, FromRedisValue, Pipeline, Value, aio::MultiplexedConnection};
+
+use super::{
+    Core, Engine,
+    fault::{Fault, Remedy},
+    random_text,
+    record::{self, Body},
+    scripts::Script,
+    wire::publish_command,
+};
+use crate::{
+    Append, Appended, Check, Counter, Entry, LogRead, Position, SavedSession, Share, Snapshot, Store, StoreError,
+    Totals, msgpack::Part,
+};
+
+/// Characters of an epoch: 48 random bits.
+const EPOCH: usize = 8;
+/// Up to this many different users are counted exactly.
+const EXACT: usize = 512;
+/// The longest that a lease or a key may last.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+/// Seconds.
+const DAY: u64 = 24 * 60 * 60;
+/// Streams that are settled in one go.
+const SETTLED: usize = 500;
+
+/// Whether it is a stream's id: 1 to 64 characters of `A-Za-z0-9_-`. Others have no place in a key.
+pub(super) fn is_stream(name: &str) -> bool {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    (1..=64).contains(&name.len()) && name.bytes().all(good)
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.min(LONGEST).as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Days since 1970.
+fn today() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / DAY
+}
+
+/// A value that has to be of a kind.
+fn value<T: FromRedisValue>(answer: Value, what: &str) -> Result<T, StoreError> {
+    redis::from_redis_value(answer).map_err(|_| Fault::nonsense(what).into())
+}
+
+impl Core {
+    /// Runs a script; sends it whole if Redis has forgotten it.
+    async fn script(&self, script: &Script, keys: &[&str], arguments: impl Fn(&mut Cmd)) -> Result<Value, Fault> {
+        let command = |whole| {
+            let mut command = script.command(keys.len(), whole);
+            keys.iter().for_each(|key| {
+                command.arg(key);
+            });
+            arguments(&mut command);
+            command
+        };
+        match self.commands.run(&command(false)).await {
+            Err(Fault { remedy: Remedy::Reload, .. }) => {
+                self.counters.reloaded.add(1);
+                self.commands.run(&command(true)).await
+            }
+            answer => answer,
+        }
+    }
+
+    // --- a new connection ---
+
+    /// Loads the scripts, and looks whether Redis still has what it had shown. Nothing is appended before that is known.
+    pub(super) async fn prepare(&self, connection: &MultiplexedConnection) -> Result<(), Fault> {
+        let mut connection = connection.clone();
+        each(&mut connection, &self.scripts.load()).await?;
+        for streams in self.seen.all().chunks(SETTLED) {
+            let mut commands = redis::pipe();
+            for (stream, position) in streams {
+                let epoch = random_text(EPOCH).map_err(|error| Fault::new(Remedy::None, error.to_string()))?;
+                let mut command = self.scripts.settle.command(2, false);
+                command.arg(self.names.key(stream, "meta")).arg(self.clock());
+                command.arg(&*position.epoch).arg(position.seq).arg(epoch);
+                commands.add_command(command);
+            }
+            let answers = each(&mut connection, &commands).await?;
+            let rewound = answers.iter().filter(|answer| **answer == Value::Int(1)).count();
+            if rewound > 0 {
+                tracing::warn!(streams = rewound, "redis has lost entries that it had acknowledged");
+                self.counters.rewound.add(rewound as u64);
+            }
+        }
+        Ok(())
+    }
+
+    fn clock(&self) -> String {
+        format!("{}:clock", self.names.prefix)
+    }
+
+    fn index(&self) -> String {
+        format!("{}:streams", self.names.prefix)
+    }
+
+    fn session_key(&self, pid: Id) -> String {
+        format!("{}:session:{pid}", self.names.prefix)
+    }
+
+    // --- appending ---
+
+    async fn append(&self, append: Append) -> Result<Appended, StoreError> {
+        let Append { stream, event, data, set, checks, once, .. } = &append;
+        self.check(&append)?;
+        let body = record::body(event, set, data);
+        if body.text.len() > self.settings.limits.entry_bytes {
+            return Err(too_large(format!("an entry of more than {} bytes", self.settings.limits.entry_bytes)));
+        }
+        let seen = self.seen.furthest(stream);
+        let epoch = random_text(EPOCH).map_err(|error| StoreError::Unavailable(format!("no randomness: {error}")))?;
+        let peers = self.for_peers(&append);
+        let keys = ["meta", "fields", "log"].map(|part| self.names.key(stream, part));
+        let once_key = self.names.key(stream, &format!("once:{}", once.as_ref().map_or("", |once| &once.key)));
+        let clock = self.clock();
+        let [meta, fields, log] = &keys;
+        let written = Written { append: &append, seen: &seen, epoch: &epoch, body: &body, peers: &peers };
+        let answer = self
+            .script(&self.scripts.append, &[meta, fields, log, &clock, &once_key], |command| {
+                self.append_arguments(command, &written);
+            })
+            .await?;
+        let Value::BulkString(answer) = answer else { return Err(Fault::nonsense("an append").into()) };
+        let (kind, rest) = answer.split_first().ok_or_else(|| Fault::nonsense("an append"))?;
+        match kind {
+            b'N' => {
+                let (entry, first_today) = new_entry(&append, rest).ok_or_else(|| Fault::nonsense("an append"))?;
+                self.seen.note(stream, &entry.position);
+                if first_today || self.seen.needs_index(stream) {
+                    self.list(stream).await;
+                }
+                Ok(Appended::New(Arc::new(entry)))
+            }
+            b'R' => {
+                let entry = record::entry(&stream.as_str().into(), rest, None);
+                let entry = entry.map_err(|error| Fault::new(Remedy::None, format!("a kept entry: {error}")))?;
+                Ok(Appended::Repeat(Arc::new(entry)))
+            }
+            b'C' => {
+                let number: Option<usize> = std::str::from_utf8(rest).ok().and_then(|number| number.parse().ok());
+                let check = number.and_then(|number| checks.get(number.checked_sub(1)?));
+                let (Check::Is(name, _) | Check::IsNot(name, _)) = check.ok_or_else(|| Fault::nonsense("an append"))?;
+                Err(StoreError::Conflict(name.clone()))
+            }
+            b'F' => Err(too_large(format!("more than {} state fields", self.settings.limits.fields))),
+            _ => Err(Fault::nonsense("an append").into()),
+        }
+    }
+
+    /// Puts a stream into the list of streams. If that fails, the next append does it.
+    async fn list(&self, stream: &str) {
+        let mut command = redis::cmd("ZADD");
+        command.arg(self.index()).arg(today()).arg(stream);
+        let listed = self.commands.run(&command).await.is_ok();
+        self.seen.set_indexed(stream, listed);
+    }
+
+    /// The form of an entry for gateways that know of no log, if there are any: a channel and a message.
+    fn for_peers(&self, append: &Append) -> Option<(String, Vec<Part>)> {
+        if !self.pulse.has_node_peers() {
+            return None;
+        }
+        let room = format!("stream:{}", append.stream);
+        let entry = self.wire.entry(&room, &append.event, &append.data);
+        entry
+            .inspect_err(|error| {
+                self.counters.unspeakable.add(1);
+                tracing::debug!(%error, "an entry cannot be told to Node gateways");
+            })
+            .ok()
+    }
+
+    fn append_arguments(&self, command: &mut Cmd, written: &Written<'_>) {
+        let Written { append, seen, epoch, body, peers } = written;
+        let limits = &self.settings.limits;
+        let once = append.once.as_ref().map_or(0, |once| milliseconds(once.ttl).max(1));
+        command.arg(&*seen.epoch).arg(seen.seq).arg(epoch).arg(once);
+        command.arg(limits.log_entries).arg(limits.log_bytes).arg(limits.fields);
+        command.arg(milliseconds(self.settings.times.retain));
+        command.arg(publish_command(self.wire.manner())).arg(self.names.live(&append.stream));
+        command.arg(&body.about).arg(&body.text);
+        command.arg(peers.as_ref().map_or("", |(channel, _)| channel));
+        // A field may be named twice: the last one counts.
+        let mut set: Vec<&(String, Option<Vec<String>>)> = Vec::with_capacity(append.set.len());
+        for field in append.set.iter().rev() {
+            if !set.iter().any(|(name, _)| *name == field.0) {
+                set.push(field);
+            }
+        }
+        let parts = peers.as_ref().map_or(0, |(_, parts)| parts.len());
+        command.arg(append.checks.len()).arg(set.len()).arg(append.erase.len()).arg(parts);
+        command.arg(today());
+        for check in &append.checks {
+            let (name, operator, text) = match check {
+                Check::Is(name, Some(text)) => (name, "is", text.as_str()),
+                Check::Is(name, None) => (name, "absent", ""),
+                Check::IsNot(name, Some(text)) => (name, "is-not", text.as_str()),
+                Check::IsNot(name, None) => (name, "present", ""),
+            };
+            command.arg(name).arg(operator).arg(text);
+        }
+        for (name, pieces) in set {
+            let pieces = pieces.as_deref().unwrap_or_default();
+            command.arg(name).arg(pieces.len());
+            pieces.iter().for_each(|piece| {
+                command.arg(piece);
+            });
+        }
+        append.erase.iter().for_each(|seq| {
+            command.arg(seq);
+        });
+        for part in peers.iter().flat_map(|(_, parts)| parts) {
+            match part {
+                Part::Bytes(bytes) => command.arg([b"b", bytes.as_slice()].concat()),
+                Part::Digits => command.arg("d"),
+                Part::Number => command.arg("n"),
+                Part::TextHead(bytes, times) => command.arg(format!("t{bytes} {times}")),
+            };
+        }
+    }
+
+    /// The bounds that can be told without Redis.
+    fn check(&self, append: &Append) -> Result<(), StoreError> {
+        let limits = &self.settings.limits;
+        if !is_stream(&append.stream) {
+            return Err(too_large("a stream's id has 1 to 64 characters of A-Z a-z 0-9 _ -".to_owned()));
+        }
+        let key = append.once.iter().map(|once| &once.key);
+        let mut names = [&append.event].into_iter().chain(key).chain(append.set.iter().map(|(name, _)| name));
+        if names.any(|name| name.len() > limits.name_bytes) {
+            return Err(too_large(format!("a name of more than {} bytes", limits.name_bytes)));
+        }
+        let size = |pieces: &[String]| pieces.iter().map(String::len).sum::<usize>();
+        let large = |text: &Option<Vec<String>>| text.as_deref().is_some_and(|text| size(text) > limits.field_bytes);
+        match append.set.iter().find(|(_, text)| large(text)) {
+            Some((name, _)) => {
+                Err(too_large(format!("state field {name:?} of more than {} bytes", limits.field_bytes)))
+            }
+            None => Ok(()),
+        }
+    }
+
+    // --- reading ---
+
+    async fn snapshot(&self, stream: &str, event: &str, history: usize) -> Result<Option<Snapshot>, StoreError> {
+        if !is_stream(stream) {
+            return Ok(None);
+        }
+        let keys = ["meta", "fields", "log"].map(|part| self.names.key(stream, part));
+        let [meta, fields, log] = &keys;
+        let limit = history.min(self.settings.limits.log_entries);
+        let answer = self
+            .script(&self.scripts.snapshot, &[meta, fields, log, &self.clock()], |command| {
+                command.arg(record::event_prefix(event)).arg(limit);
+            })
+            .await?;
+        type Answer = Option<(String, u64, u64, Vec<(String, String)>, Vec<Vec<u8>>)>;
+        let Some((epoch, seq, clock, fields, records)) = value::<Answer>(answer, "a snapshot")? else {
+            return Ok(None);
+        };
+        let position = Position { epoch: epoch.into(), seq };
+        self.seen.note(stream, &position);
+        let mut fields: Vec<(Arc<str>, Arc<str>)> =
+            fields.into_iter().map(|(name, text)| (name.into(), text.into())).collect();
+        fields.sort_unstable();
+        let history = self.entries(stream, &position.epoch, &records)?;
+        Ok(Some(Snapshot { position, clock, fields, history }))
+    }
+
+    async fn read(&self, stream: &str, after: Position, limit: usize) -> Result<LogRead, StoreError> {
+        let unknown = || {
+            let gone = after.seq > 0;
+            if gone { LogRead::Gone(Position::default()) } else { LogRead::Entries(Vec::new()) }
+        };
+        if !is_stream(stream) {
+            return Ok(unknown());
+        }
+        let keys = ["meta", "log"].map(|part| self.names.key(stream, part));
+        let [meta, log] = &keys;
+        let answer = self
+            .script(&self.scripts.read, &[meta, log], |command| {
+                command.arg(&*after.epoch).arg(after.seq).arg(limit.min(self.settings.limits.log_entries));
+            })
+            .await?;
+        let what = "a reading";
+        let Some((kind, epoch, rest)) = value::<Option<(String, String, Value)>>(answer, what)? else {
+            return Ok(unknown());
+        };
+        let epoch: Arc<str> = epoch.into();
+        if kind == "G" {
+            let position = Position { epoch, seq: value(rest, what)? };
+            self.seen.note(stream, &position);
+            return Ok(LogRead::Gone(position));
+        }
+        let entries = self.entries(stream, &epoch, &value::<Vec<Vec<u8>>>(rest, what)?)?;
+        if let Some(last) = entries.last() {
+            self.seen.note(stream, &last.position);
+        }
+        Ok(LogRead::Entries(entries))
+    }
+
+    async fn history(
+        &self,
+        stream: &str,
+        event: &str,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Arc<Entry>>, StoreError> {
+        if !is_stream(stream) || limit == 0 {
+            return Ok(Vec::new());
+        }
+        let keys = ["meta", "log"].map(|part| self.names.key(stream, part));
+        let [meta, log] = &keys;
+        let before = before.map(|before| before.to_string()).unwrap_or_default();
+        let limit = limit.min(self.settings.limits.log_entries);
+        let answer = self
+            .script(&self.scripts.history, &[meta, log], |command| {
+                command.arg(record::event_prefix(event)).arg(&before).arg(limit);
+            })
+            .await?;
+        match value::<Option<(String, Vec<Vec<u8>>)>>(answer, "a history")? {
+            Some((epoch, records)) => self.entries(stream, &epoch.into(), &records),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The entries of records that lie in a log.
+    fn entries(&self, stream: &str, epoch: &Arc<str>, records: &[Vec<u8>]) -> Result<Vec<Arc<Entry>>, StoreError> {
+        let stream: Arc<str> = stream.into();
+        let entry = |record: &Vec<u8>| record::entry(&stream, record, Some(epoch)).map(Arc::new);
+        let entries: Result<_, _> = records.iter().map(entry).collect();
+        entries.map_err(|error| {
+            self.counters.unclear.add(1);
+            StoreError::Unavailable(format!("an entry of {stream:?}: {error}"))
+        })
+    }
+
+    async fn streams(&self) -> Result<Vec<String>, StoreError> {
+        // A stream was listed on the last day that it was given an expiry on.
+        let oldest = today().saturating_sub(self.settings.times.retain.as_secs() / DAY + 1);
+        let mut commands = redis::pipe();
+        commands.cmd("ZREMRANGEBYSCORE").arg(self.index()).arg("-inf").arg(format!("({oldest}"));
+        commands.cmd("ZRANGE").arg(self.index()).arg(0).arg(-1);
+        let listed = self.commands.run_all(&commands).await?.pop();
+        let listed = listed.unwrap_or_else(|| Err(Fault::nonsense("a list")))?;
+        let listed: Vec<String> = value(listed, "a list")?;
+        let mut existing = Vec::with_capacity(listed.len());
+        for streams in listed.chunks(SETTLED) {
+            let mut commands = redis::pipe();
+            for stream in streams {
+                commands.cmd("EXISTS").arg(self.names.key(stream, "meta"));
+            }
+            for (stream, exists) in streams.iter().zip(self.commands.run_all(&commands).await?) {
+                if exists? == Value::Int(1) {
+                    existing.push(stream.clone());
+                }
+            }
+        }
+        Ok(existing)
+    }
+
+    // --- audience ---
+
+    async fn sync(&self, gateway: &str, lease: Duration, shares: Vec<Share>) -> Result<Vec<Totals>, StoreError> {
+        let mut commands = redis::pipe();
+        for share in shares.iter().filter(|share| is_stream(&share.stream)) {
+            commands.add_command(self.share(gateway, lease, share, false));
+        }
+        let mut answers = self.commands.run_all(&commands).await?.into_iter();
+        let mut totals = Vec::with_capacity(shares.len());
+        for share in &shares {
+            if !is_stream(&share.stream) {
+                totals.push(Totals::default());
+                continue;
+            }
+            let answer = answers.next().unwrap_or_else(|| Err(Fault::nonsense("a share")));
+            let answer = match answer {
+                Err(Fault { remedy: Remedy::Reload, .. }) => {
+                    self.counters.reloaded.add(1);
+                    self.commands.run(&self.share(gateway, lease, share, true)).await
+                }
+                answer => answer,
+            };
+            totals.push(totals_of(answer?)?);
+        }
+        Ok(totals)
+    }
+
+    fn share(&self, gateway: &str, lease: Duration, share: &Share, whole: bool) -> Cmd {
+        let limits = &self.settings.limits;
+        let mut command = self.scripts.sync.command(3, whole);
+        for part in ["audience", "users", "crowd"] {
+            command.arg(self.names.key(&share.stream, part));
+        }
+        let add = share.add.iter().filter(|counter| counter.name.len() <= limits.name_bytes);
+        command.arg(gateway).arg(milliseconds(lease)).arg(share.viewers);
+        command.arg(limits.counters).arg(milliseconds(self.settings.times.retain)).arg(EXACT);
+        command.arg(share.users.len()).arg(add.clone().count());
+        share.users.iter().for_each(|user| {
+            command.arg(user);
+        });
+        add.for_each(|counter| {
+            command.arg(&counter.name).arg(counter.value);
+        });
+        command
+    }
+
+    // --- sessions ---
+
+    async fn save(&self, pid: Id, session: Option<SavedSession>, ttl: Duration) -> Result<(), StoreError> {
+        let key = self.session_key(pid);
+        let command = match session {
+            None => redis::cmd("DEL").arg(key).take(),
+            Some(session) => {
+                let text = serde_json::to_string(&session).map_err(|error| too_large(error.to_string()))?;
+                if text.len() > self.settings.limits.session_bytes {
+                    let bound = self.settings.limits.session_bytes;
+                    return Err(too_large(format!("a session of more than {bound} bytes")));
+                }
+                redis::cmd("SET").arg(key).arg(text).arg("PX").arg(milliseconds(ttl).max(1)).take()
+            }
+        };
+        self.commands.run(&command).await.map(drop).map_err(Into::into)
+    }
+
+    async fn session(&self, pid: Id) -> Result<Option<SavedSession>, StoreError> {
+        let answer = self.commands.run(redis::cmd("GET").arg(self.session_key(pid))).await?;
+        let text: Option<String> = value(answer, "a session")?;
+        // One that cannot be read is as good as none.
+        Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+    }
+}
+
+/// What an append's script is told.
+struct Written<'a> {
+    append: &'a Append,
+    seen: &'a Position,
+    epoch: &'a str,
+    body: &'a Body,
+    peers: &'a Option<(String, Vec<Part>)>,
+}
+
+/// The entry that an append made, from `<0 or 1><epoch> <seq> <clock>`, and whether it is the first of the day.
+fn new_entry(append: &Append, answer: &[u8]) -> Option<(Entry, bool)> {
+    let answer = std::str::from_utf8(answer).ok()?;
+    let (first_today, rest) = answer.split_at_checked(1)?;
+    let mut words = rest.split(' ');
+    let (epoch, digits, clock) = (words.next()?, words.next()?, words.next()?);
+    let set = append
+        .set
+        .iter()
+        .map(|(name, pieces)| (name.as_str().into(), pieces.as_ref().map(|pieces| pieces.join(digits).into())));
+    let entry = Entry {
+        stream: append.stream.as_str().into(),
+        position: Position { epoch: epoch.into(), seq: digits.parse().ok()? },
+        clock: clock.parse().ok()?,
+        event: append.event.as_str().into(),
+        data: append.data.join(digits).into(),
+        set: set.collect(),
+    };
+    Some((entry, first_today == "1"))
+}
+
+fn totals_of(answer: Value) -> Result<Totals, StoreError> {
+    let what = "a share";
+    let words: Vec<String> = value(answer, what)?;
+    let number = |word: Option<&String>| -> Result<u64, StoreError> {
+        word.and_then(|word| word.parse().ok()).ok_or_else(|| Fault::nonsense(what).into())
+    };
+    let mut totals = Totals {
+        viewers: number(words.first())?,
+        peak: number(words.get(1))?,
+        unique: number(words.get(2))?,
+        counters: Vec::with_capacity(words.len() / 2),
+    };
+    for pair in words.get(3..).unwrap_or_default().chunks_exact(2) {
+        totals.counters.push(Counter { name: pair[0].clone(), value: number(pair.get(1))? });
+    }
+    totals.counters.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    Ok(totals)
+}
+
+fn too_large(what: String) -> StoreError {
+    StoreError::TooLarge(what)
+}
+
+/// Sends commands on a connection that nobody else uses yet. One that fails is a failure of all.
+async fn each(connection: &mut MultiplexedConnection, commands: &Pipeline) -> Result<Vec<Value>, Fault> {
+    let answers = connection.send_packed_commands(commands, 0, commands.len()).await?;
+    let each = |answer| match answer {
+        Value::ServerError(error) => Err(Fault::from(error)),
+        answer => Ok(answer),
+    };
+    answers.into_iter().map(each).collect()
+}
+
+impl Store for Engine {
+    fn append(&self, append: Append) -> BoxFuture<'_, Result<Appended, StoreError>> {
+        Box::pin(self.core.append(append))
+    }
+
+    fn snapshot<'a>(
+        &'a self,
+        stream: &'a str,
+        event: &'a str,
+        history: usize,
+    ) -> BoxFuture<'a, Result<Option<Snapshot>, StoreError>> {
+        Box::pin(self.core.snapshot(stream, event, history))
+    }
+
+    fn read<'a>(
+        &'a self,
+        stream: &'a str,
+        after: Position,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<LogRead, StoreError>> {
+        Box::pin(self.core.read(stream, after, limit))
+    }
+
+    fn history<'a>(
+        &'a self,
+        stream: &'a str,
+        event: &'a str,
+        before: Option<u64>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Arc<Entry>>, StoreError>> {
+        Box::pin(self.core.history(stream, event, before, limit))
+    }
+
+    fn sync<'a>(
+        &'a self,
+        gateway: &'a str,
+        lease: Duration,
+        shares: Vec<Share>,
+    ) -> BoxFuture<'a, Result<Vec<Totals>, StoreError>> {
+        Box::pin(self.core.sync(gateway, lease, shares))
+    }
+
+    fn streams(&self) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {
+        Box::pin(self.core.streams())
+    }
+
+    fn save_session(
+        &self,
+        pid: Id,
+        session: Option<SavedSession>,
+        ttl: Duration,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.core.save(pid, session, ttl))
+    }
+
+    fn session(&self, pid: Id) -> BoxFuture<'_, Result<Option<SavedSession>, StoreError>> {
+        Box::pin(self.core.session(pid))
+    }
+}
