@@ -5,11 +5,18 @@
 #[macro_use]
 #[path = "contract/mod.rs"]
 mod suite;
+mod support;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use haat_adapter::memory::{Engine, Limits};
+use futures::future::BoxFuture;
+use haat_adapter::{
+    Adapter, Broadcast, Health, Inbound, QueueFull, Replies, Request, RequestError,
+    memory::{Engine, Limits},
+    redis::{self, RedisSettings},
+};
 use suite::fleet::{Fleet, Gateway, Recorder};
+use support::Server;
 
 /// Gateways of one process on the embedded engine.
 fn memory_fleet() -> Fleet {
@@ -30,6 +37,77 @@ fn memory_fleet() -> Fleet {
         }),
     }
 }
+
+/// Gateways on one Redis, which ends with the fleet.
+async fn redis_fleet(server: Arc<Server>) -> Fleet {
+    let mut gateways = Vec::new();
+    for index in 0..suite::fleet::GATEWAYS {
+        let (name, heard) = (format!("gateway-{index}"), Arc::new(Recorder::default()));
+        let inbound: Arc<dyn Inbound> = heard.clone();
+        let limits = redis::Limits { log_entries: suite::fleet::LOG_ENTRIES, ..redis::Limits::default() };
+        let settings = RedisSettings { limits, ..RedisSettings::new(server.url()) };
+        let engine = redis::Engine::connect(settings, Arc::downgrade(&inbound)).unwrap();
+        gateways.push(Gateway { name, store: engine.clone(), adapter: Arc::new(Settled(engine.clone())), heard });
+        assert_eq!(engine.up(Duration::from_secs(20)).await, Health::Up);
+    }
+    Fleet {
+        gateways,
+        pass: Box::new(|time| Box::pin(tokio::time::sleep(time))),
+        lose_data: Box::new(move || {
+            server.command::<()>("FLUSHALL");
+            Box::pin(std::future::ready(()))
+        }),
+    }
+}
+
+/// An engine whose interest has reached Redis when it is told: the cases send right after.
+struct Settled(Arc<redis::Engine>);
+
+impl Adapter for Settled {
+    fn broadcast(&self, broadcast: Broadcast) -> Result<(), QueueFull> {
+        self.0.broadcast(broadcast)
+    }
+
+    fn request(&self, request: Request, timeout: Duration) -> BoxFuture<'_, Result<Replies, RequestError>> {
+        self.0.request(request, timeout)
+    }
+
+    fn interest(&self, namespace: &str, room: &str, wanted: bool) {
+        self.0.interest(namespace, room, wanted);
+        let engine = self.0.clone();
+        let settled = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(engine.settle());
+        });
+        settled.join().unwrap();
+    }
+
+    fn health(&self) -> Health {
+        self.0.health()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.0.close()
+    }
+}
+
+macro_rules! classic {
+    ($($module:ident { $($case:ident),+ $(,)? })+) => {
+        mod redis_classic {
+            $(mod $module {
+                $(#[tokio::test]
+                async fn $case() {
+                    if crate::support::is_there() {
+                        let server = std::sync::Arc::new(crate::support::Server::start());
+                        crate::suite::$module::$case(crate::redis_fleet(server).await).await;
+                    }
+                })+
+            })+
+        }
+    };
+}
+
+contract_cases!(classic);
 
 macro_rules! memory {
     ($($module:ident { $($case:ident),+ $(,)? })+) => {
