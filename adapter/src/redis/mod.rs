@@ -78,6 +78,8 @@ mod settings;
 mod stats;
 mod store;
 mod table;
+#[cfg(test)]
+mod vectors;
 mod wire;
 
 use std::{
