@@ -62,7 +62,7 @@ impl Fleet {
 
 impl Gateway {
     pub(crate) fn join(&self, namespace: &str, room: &str) {
-        self.heard.rooms.lock().unwrap().insert((namespace.to_owned(), room.to_owned()));
+        self.heard.join(namespace, room);
         self.adapter.interest(namespace, room, true);
     }
 }
@@ -98,6 +98,11 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
+    /// There is a member of the room from now on.
+    pub(crate) fn join(&self, namespace: &str, room: &str) {
+        self.rooms.lock().unwrap().insert((namespace.to_owned(), room.to_owned()));
+    }
+
     /// Waits until what arrived satisfies `enough`, and gives what `pick` makes of it.
     pub(crate) async fn until<T>(&self, enough: impl Fn(&Heard) -> bool, pick: impl Fn(&Heard) -> T) -> T {
         let wait = async {
