@@ -1,0 +1,423 @@
+//! A gateway among others on one Redis: what it listens to, what Node gateways get of it, how it logs in.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by it")]
+
+#[allow(dead_code, reason = "the contract's cases use the rest")]
+#[path = "contract/fleet.rs"]
+mod fleet;
+mod support;
+
+use std::{
+    process::Command,
+    sync::{Arc, mpsc},
+    time::{Duration, Instant},
+};
+
+use fleet::{Manner, Recorder, chat, event, new, target, to_room};
+use haat_adapter::{
+    Adapter, Broadcast, Flags, Health, Inbound, Request, Store,
+    msgpack::{Binary, from_json, to_json},
+    redis::{Engine, NodePeers, RedisSettings, Tls},
+};
+use serde_json::{Value, json};
+use support::Server;
+
+/// Longer than anything may take.
+const LONG: Duration = Duration::from_secs(30);
+
+struct Gateway {
+    engine: Arc<Engine>,
+    heard: Arc<Recorder>,
+}
+
+impl Gateway {
+    fn new(settings: RedisSettings) -> Self {
+        let heard = Arc::new(Recorder::default());
+        let inbound: Arc<dyn Inbound> = heard.clone();
+        Self { engine: Engine::connect(settings, Arc::downgrade(&inbound)).unwrap(), heard }
+    }
+
+    async fn start(settings: RedisSettings) -> Self {
+        let gateway = Self::new(settings);
+        assert_eq!(gateway.engine.up(LONG).await, Health::Up);
+        gateway
+    }
+
+    async fn join(&self, room: &str) {
+        self.heard.join("/", room);
+        self.engine.interest("/", room, true);
+        self.engine.settle().await;
+    }
+
+    async fn append(&self, stream: &str, text: &str) {
+        new(self.engine.append(chat(stream, text)).await);
+    }
+}
+
+fn at(server: &Server) -> RedisSettings {
+    RedisSettings::new(server.url())
+}
+
+async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < LONG, "in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// All channels that somebody listens to, the gateway's own name taken out.
+fn channels(server: &Server) -> Vec<String> {
+    let mut channels: Vec<String> = server.command("PUBSUB CHANNELS");
+    for channel in &mut channels {
+        if let Some(rest) = channel.strip_prefix("socket.io-response#/#").filter(|rest| !rest.is_empty()) {
+            assert_eq!(rest.len(), 7, "{channel}");
+            *channel = "socket.io-response#/#<uid>#".to_owned();
+        }
+        if channel.starts_with("haat:canary:") {
+            *channel = "haat:canary:<uid>".to_owned();
+        }
+    }
+    channels.sort();
+    channels
+}
+
+const FIXED: [&str; 6] = [
+    "haat:canary:<uid>",
+    "haat:gateways/0",
+    "socket.io#/#",
+    "socket.io-request#/#",
+    "socket.io-response#/#",
+    "socket.io-response#/#<uid>#",
+];
+
+/// What a Node gateway is to others: somebody who listens for requests, and to all broadcasts by a pattern.
+struct Foreign {
+    messages: mpsc::Receiver<(String, Vec<u8>)>,
+    _stop: mpsc::Sender<()>,
+}
+
+impl Foreign {
+    fn join(server: &Server) -> Self {
+        let client = redis::Client::open(server.url()).unwrap();
+        let (sender, messages) = mpsc::channel();
+        let (ready, is_ready) = mpsc::channel();
+        let (stop, stopped) = mpsc::channel::<()>();
+        std::thread::spawn(move || {
+            let mut connection = client.get_connection().unwrap();
+            let mut listening = connection.as_pubsub();
+            listening.subscribe("socket.io-request#/#").unwrap();
+            listening.subscribe("socket.io-response#/#foreig#").unwrap();
+            listening.psubscribe("socket.io#/#*").unwrap();
+            listening.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+            ready.send(()).unwrap();
+            while stopped.try_recv() == Err(mpsc::TryRecvError::Empty) {
+                if let Ok(message) = listening.get_message() {
+                    let payload = message.get_payload_bytes().to_vec();
+                    let _ = sender.send((message.get_channel_name().to_owned(), payload));
+                }
+            }
+        });
+        is_ready.recv_timeout(LONG).unwrap();
+        Self { messages, _stop: stop }
+    }
+
+    /// The next message on a channel that holds `part`.
+    async fn hears(&self, part: &str) -> (String, Vec<u8>) {
+        let started = Instant::now();
+        loop {
+            match self.messages.try_recv() {
+                Ok((channel, payload)) if channel.contains(part) => return (channel, payload),
+                Ok(_) => {}
+                Err(_) => {
+                    assert!(started.elapsed() < LONG, "nothing on {part}");
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            }
+        }
+    }
+}
+
+fn json_of(payload: &[u8]) -> Value {
+    let (json, _) = to_json(payload, Binary::Attach).unwrap();
+    serde_json::from_str(&json).unwrap()
+}
+
+macro_rules! redis_test {
+    ($(#[$about:meta])* $name:ident, $body:expr) => {
+        $(#[$about])*
+        #[tokio::test]
+        async fn $name() {
+            if support::is_there() {
+                $body().await;
+            }
+        }
+    };
+}
+
+redis_test!(listens_once_and_to_nothing_by_a_pattern, async || {
+    let server = Server::start();
+    let gateway = Gateway::start(RedisSettings { namespaces: vec!["/".to_owned()], ..at(&server) }).await;
+    assert_eq!(channels(&server), FIXED);
+    assert_eq!(server.command::<i64>("PUBSUB NUMPAT"), 0);
+    let counted: (String, i64) = server.command("PUBSUB NUMSUB socket.io-request#/#");
+    assert_eq!(counted.1, 1);
+    gateway.engine.close().await;
+    assert_eq!(channels(&server), Vec::<String>::new());
+    assert!(matches!(gateway.engine.health(), Health::Down(_)));
+});
+
+redis_test!(listens_to_exactly_the_rooms_that_have_members, async || {
+    let server = Server::start();
+    let gateway = Gateway::start(at(&server)).await;
+    const ROOMS: usize = 1_200;
+    for index in 0..ROOMS {
+        gateway.engine.interest("/", &format!("user:{index}"), true);
+    }
+    gateway.join("stream:spring").await;
+    // A stream has a second channel, that of its log.
+    assert_eq!(channels(&server).len(), FIXED.len() + ROOMS + 2);
+    assert!(channels(&server).contains(&"haat:{spring}:live/0".to_owned()));
+    for index in 0..ROOMS {
+        gateway.engine.interest("/", &format!("user:{index}"), false);
+    }
+    // Who comes back soon is not missed.
+    gateway.engine.interest("/", "user:7", true);
+    until("the rooms are left", || channels(&server).len() == FIXED.len() + 3).await;
+    assert!(channels(&server).contains(&"socket.io#/#user:7#".to_owned()));
+    assert_eq!(gateway.engine.stats().channels, FIXED.len() + 3);
+});
+
+redis_test!(stops_with_its_last_owner, async || {
+    let server = Server::start();
+    let gateway = Gateway::start(at(&server)).await;
+    drop(gateway);
+    until("nobody listens", || channels(&server).is_empty()).await;
+});
+
+redis_test!(tells_node_gateways_of_entries_while_there_are_any, async || {
+    let server = Server::start();
+    let gateway = Gateway::start(at(&server)).await;
+    gateway.join("stream:spring").await;
+    gateway.append("spring", "alone").await;
+    let heard = gateway.engine.stats().heard;
+    let node = Foreign::join(&server);
+    let mut sent = 0;
+    // Found within seconds.
+    let (channel, payload) = loop {
+        sent += 1;
+        assert!(sent < 3_000, "Node is never found");
+        gateway.append("spring", "together").await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        if let Ok(message) = node.messages.try_recv() {
+            break message;
+        }
+    };
+    let seq = 1 + sent;
+    assert_eq!(channel, "socket.io#/#stream:spring#");
+    let [uid, packet, opts] = json_of(&payload).as_array().unwrap().clone().try_into().unwrap();
+    assert_eq!(uid, "haat-log");
+    let entry = json!({"stream": "spring", "seq": packet["data"][1]["seq"], "text": "together"});
+    assert_eq!(packet, json!({"type": 2, "data": ["chat:message", entry], "nsp": "/"}));
+    assert_eq!(opts, json!({"rooms": ["stream:spring"], "except": [], "flags": {}}));
+    assert!(packet["data"][1]["seq"].as_u64() <= Some(seq));
+    // It comes to this gateway as well, which knows it for what it is.
+    gateway.heard.entries("spring", seq as usize).await;
+    assert!(gateway.engine.stats().heard > heard);
+    assert_eq!(gateway.heard.until(|_| true, |heard| heard.broadcasts.len()).await, 0);
+    drop(node);
+    until("they are gone", || server.command::<i64>("PUBSUB NUMPAT") == 0).await;
+});
+
+redis_test!(hears_what_node_sends_to_a_single_socket_once, async || {
+    let server = Server::start();
+    let gateway = Gateway::start(RedisSettings { node_peers: NodePeers::Always, ..at(&server) }).await;
+    let sid = "aBcDeFgHiJkLmNoPqRsT";
+    let message = |text: &str| {
+        let json = format!(
+            r#"["node",{{"type":2,"data":["note","{text}"],"nsp":"/"}},{{"rooms":["{sid}"],"except":[],"flags":{{}}}}]"#
+        );
+        let mut payload = Vec::new();
+        from_json(&mut payload, &json, &[]).unwrap();
+        redis::cmd("PUBLISH").arg(format!("socket.io#/#{sid}#")).arg(payload).exec(&mut server.connection()).unwrap();
+    };
+    gateway.heard.join("/", sid);
+    message("by the pattern");
+    gateway.heard.broadcasts(1).await;
+    // Now both its name and the pattern bring it.
+    gateway.join(sid).await;
+    message("by both");
+    message("last");
+    let heard = gateway.heard.broadcasts(3).await;
+    let texts: Vec<_> = heard.iter().map(|broadcast| broadcast.event.args.as_str()).collect();
+    assert_eq!(texts, [r#"["note","by the pattern"]"#, r#"["note","by both"]"#, r#"["note","last"]"#]);
+});
+
+redis_test!(reaches_a_single_socket_of_another_gateway, async || {
+    let server = Server::start();
+    let (one, other) = (Gateway::start(at(&server)).await, Gateway::start(at(&server)).await);
+    other.heard.join("/", "aBcDeFgHiJkLmNoPqRsT");
+    let private = to_room("aBcDeFgHiJkLmNoPqRsT", "for you");
+    one.engine.broadcast(private.clone()).unwrap();
+    assert_eq!(other.heard.broadcasts(1).await, [private]);
+});
+
+redis_test!(answers_node_on_its_own_channel, async || {
+    let server = Server::start();
+    let gateway = Gateway::start(at(&server)).await;
+    *gateway.heard.manner.lock().unwrap() = Manner::Answers(vec![json!({"id": "a", "rooms": ["a", "red"]})]);
+    let node = Foreign::join(&server);
+    let ask = |request: Value| {
+        let mut connection = server.connection();
+        redis::cmd("PUBLISH").arg("socket.io-request#/#").arg(request.to_string()).exec(&mut connection).unwrap();
+    };
+    let opts = json!({"rooms": ["red"], "except": []});
+    ask(json!({"uid": "foreig", "requestId": "one", "type": 5, "opts": opts}));
+    let (_, answer) = node.hears("socket.io-response#/#foreig#").await;
+    let expected = json!({"requestId": "one", "sockets": [{"id": "a", "rooms": ["a", "red"]}]});
+    assert_eq!(serde_json::from_slice::<Value>(&answer).unwrap(), expected);
+    ask(json!({"uid": "foreig", "requestId": "two", "type": 1}));
+    let (_, answer) = node.hears("socket.io-response#/#foreig#").await;
+    assert_eq!(serde_json::from_slice::<Value>(&answer).unwrap(), json!({"requestId": "two", "rooms": ["a", "red"]}));
+    // The old form: the gateway that has the socket puts it into the room, and says so.
+    ask(json!({"uid": "foreig", "requestId": "three", "type": 2, "sid": "a", "room": "blue"}));
+    let (_, answer) = node.hears("socket.io-response#/#foreig#").await;
+    assert_eq!(serde_json::from_slice::<Value>(&answer).unwrap(), json!({"requestId": "three"}));
+    // The emitter gives no name, and gets no answer.
+    ask(json!({"type": 4, "opts": opts, "close": true}));
+    let requests = gateway.heard.requests(5).await;
+    assert_eq!(requests[3], Request::Join(target(&["a"]), vec!["blue".to_owned()]));
+    assert_eq!(requests[4], Request::Disconnect { target: target(&["red"]), close: true });
+});
+
+redis_test!(waits_for_node_and_tells_when_it_does_not_answer, async || {
+    let server = Server::start();
+    let gateway = Gateway::start(at(&server)).await;
+    let node = Foreign::join(&server);
+    let asking = gateway.engine.request(Request::FetchSockets(target(&["red"])), LONG);
+    let (_, request) = node.hears("socket.io-request#/#").await;
+    let request: Value = serde_json::from_slice(&request).unwrap();
+    assert_eq!((&request["type"], &request["opts"]), (&json!(5), &json!({"rooms": ["red"], "except": []})));
+    let answer = json!({"requestId": request["requestId"], "sockets": [{"id": "x"}]});
+    let channel = format!("socket.io-response#/#{}#", request["uid"].as_str().unwrap());
+    redis::cmd("PUBLISH").arg(channel).arg(answer.to_string()).exec(&mut server.connection()).unwrap();
+    assert_eq!(asking.await.unwrap().answers, [vec![json!({"id": "x"})]]);
+
+    let silent =
+        gateway.engine.request(Request::FetchSockets(target(&[])), Duration::from_millis(300)).await.unwrap_err();
+    assert_eq!((silent.expected, silent.partial.answers.len()), (1, 0));
+    // Node counts its receivers, then each of them answers; it does not say who it is.
+    let broadcast = Broadcast { target: target(&[]), flags: Flags::default(), event: event("q") };
+    let asking = gateway.engine.request(Request::BroadcastAck(broadcast), LONG);
+    let (id, uid) = loop {
+        let (_, request) = node.hears("socket.io-request#/#").await;
+        if request[0] != b'{' {
+            let request = json_of(&request);
+            break (request["requestId"].clone(), request["uid"].as_str().unwrap().to_owned());
+        }
+    };
+    let said = [
+        json!({"type": 8, "requestId": id, "clientCount": 2}),
+        json!({"type": 9, "requestId": id, "packet": 1}),
+        json!({"type": 9, "requestId": id, "packet": 2}),
+    ];
+    for said in said {
+        let channel = format!("socket.io-response#/#{uid}#");
+        redis::cmd("PUBLISH").arg(channel).arg(said.to_string()).exec(&mut server.connection()).unwrap();
+    }
+    assert_eq!(asking.await.unwrap().answers, [vec![json!(1), json!(2)]]);
+});
+
+redis_test!(hears_nothing_of_another_deployment, async || {
+    let server = Server::start();
+    let other_prefix = RedisSettings { prefix: "shop".to_owned(), channel_prefix: "shop.io".to_owned(), ..at(&server) };
+    let other_database =
+        RedisSettings { channel_prefix: "three.io".to_owned(), ..RedisSettings::new(format!("{}/3", server.url())) };
+    let mut gateways = Vec::new();
+    for settings in [at(&server), other_prefix, other_database] {
+        let gateway = Gateway::start(settings).await;
+        gateway.join("stream:spring").await;
+        gateways.push(gateway);
+    }
+    for (index, gateway) in gateways.iter().enumerate() {
+        gateway.append("spring", &index.to_string()).await;
+        gateway.engine.broadcast(to_room("stream:spring", &index.to_string())).unwrap();
+    }
+    for (index, gateway) in gateways.iter().enumerate() {
+        let entries = gateway.heard.entries("spring", 1).await;
+        assert_eq!((entries.len(), entries[0].position.seq), (1, 1));
+        assert!(entries[0].data.contains(&format!("\"{index}\"")));
+        assert_eq!(gateway.heard.until(|_| true, |heard| heard.broadcasts.len()).await, 0);
+        assert_eq!(gateway.engine.streams().await, Ok(vec!["spring".to_owned()]));
+    }
+});
+
+redis_test!(needs_no_more_rights_than_the_documented_ones, async || {
+    let server = Server::start();
+    let rights = "~haat:* &haat:* &socket.io* +@all -@admin -@dangerous -eval -function";
+    server.command::<()>(&format!("ACL SETUSER gateway on >s3cret {rights}"));
+    server.command::<()>("ACL SETUSER default off");
+    let url = |password: &str| format!("redis://gateway:{password}@127.0.0.1:{}", server.port);
+    let gateway = Gateway::start(RedisSettings::new(url("s3cret"))).await;
+    gateway.join("stream:spring").await;
+    gateway.append("spring", "hi").await;
+    gateway.heard.entries("spring", 1).await;
+
+    let refused = Gateway::new(RedisSettings::new(url("canary")));
+    let Health::Down(why) = refused.engine.up(Duration::from_secs(1)).await else { panic!("anybody may come in") };
+    assert!(!why.contains("canary"), "{why}");
+    assert!(why.to_lowercase().contains("password") || why.contains("AUTH"), "{why}");
+});
+
+redis_test!(speaks_tls_and_checks_who_answers, async || {
+    let folder = std::env::temp_dir().join(format!("haat-tls-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = |name: &str| folder.join(name).display().to_string();
+    let openssl = |arguments: &str| {
+        let arguments = arguments.replace("%", &format!("{}/", folder.display()));
+        let made = Command::new("openssl").args(arguments.split(' ')).output();
+        made.is_ok_and(|made| made.status.success())
+    };
+    std::fs::write(folder.join("names"), "subjectAltName=DNS:localhost").unwrap();
+    let made = openssl("req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=roots -keyout %ca.key -out %ca.crt")
+        && openssl("req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=others -keyout %other.key -out %other.crt")
+        && openssl("req -newkey rsa:2048 -nodes -subj /CN=localhost -keyout %redis.key -out %redis.csr")
+        && openssl(
+            "x509 -req -in %redis.csr -CA %ca.crt -CAkey %ca.key -CAcreateserial -days 2 -extfile %names -out %redis.crt",
+        );
+    if !made {
+        println!("skipped: openssl cannot make certificates");
+        return;
+    }
+    let port = support::free_port().to_string();
+    let (key, certificate, roots) = (path("redis.key"), path("redis.crt"), path("ca.crt"));
+    let options =
+        ["--tls-port", &port, "--tls-key-file", &key, "--tls-cert-file", &certificate, "--tls-ca-cert-file", &roots];
+    let server = Server::with(&options);
+    let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
+    let settings = |roots: &str, with_identity: bool| {
+        let identity = with_identity.then(|| (read("redis.crt"), read("redis.key")));
+        let tls = Tls { roots: Some(read(roots)), identity };
+        RedisSettings { tls, ..RedisSettings::new(format!("rediss://localhost:{port}")) }
+    };
+    let gateway = Gateway::start(settings("ca.crt", true)).await;
+    gateway.join("stream:spring").await;
+    gateway.append("spring", "hi").await;
+    gateway.heard.entries("spring", 1).await;
+    for settings in [settings("other.crt", true), settings("ca.crt", false)] {
+        let refused = Gateway::new(settings);
+        assert!(matches!(refused.engine.up(Duration::from_secs(1)).await, Health::Down(_)));
+    }
+    drop(server);
+    let _ = std::fs::remove_dir_all(folder);
+});
+
+redis_test!(goes_by_a_socket_of_this_machine, async || {
+    let socket = std::env::temp_dir().join(format!("haat-socket-{}", std::process::id()));
+    let server = Server::with(&["--unixsocket", &socket.display().to_string()]);
+    let gateway = Gateway::start(RedisSettings::new(format!("unix://{}", socket.display()))).await;
+    gateway.join("stream:spring").await;
+    gateway.append("spring", "hi").await;
+    gateway.heard.entries("spring", 1).await;
+    drop(server);
+});
