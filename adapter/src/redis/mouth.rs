@@ -16,10 +16,11 @@ use tokio::{
 };
 
 use super::{
-    Core, Message, QueueFull,
+    Core,
     fault::Fault,
-    wire::{count_command, publish_command},
+    wire::{Message, count_command, publish_command},
 };
+use crate::QueueFull;
 
 /// Messages that wait.
 const MESSAGES: usize = 8_192;

@@ -2,7 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Core, link::State};
+use super::{
+    Core,
+    link::{Link, State},
+};
 
 /// A number that only rises.
 #[derive(Debug, Default)]
@@ -75,7 +78,7 @@ pub struct Stats {
 impl Core {
     pub(super) fn stats(&self) -> Stats {
         let counters = &self.counters;
-        let up = |link: &super::Link| matches!(*link.state().borrow(), State::Up(_));
+        let up = |link: &Link| matches!(*link.state().borrow(), State::Up(_));
         Stats {
             heard: counters.heard.get(),
             unclear: counters.unclear.get(),

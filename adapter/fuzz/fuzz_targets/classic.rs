@@ -1,0 +1,13 @@
+//! A message on a channel of the classic wire. The first byte chooses the channel.
+#![no_main]
+
+use haat_adapter::redis::is_clear;
+use libfuzzer_sys::fuzz_target;
+
+const CHANNELS: [&str; 5] =
+    ["socket.io#/#", "socket.io#/#room#", "socket.io-request#/#", "socket.io-response#/#", "socket.io-response#/#uid#"];
+
+fuzz_target!(|bytes: &[u8]| {
+    let Some((choice, payload)) = bytes.split_first() else { return };
+    let _ = is_clear(CHANNELS[usize::from(*choice) % CHANNELS.len()], payload);
+});

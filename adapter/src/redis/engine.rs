@@ -1,0 +1,351 @@
+//! The parts put together: [`Engine`], its thread, and the [`Adapter`] that it is.
+
+use std::{
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use futures::future::{BoxFuture, ready};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+
+use super::{
+    Mode, NodePeers, RedisSettings, SettingsError, Stats,
+    classic::Classic,
+    dial::Dialer,
+    ears, fault,
+    link::{self, Link},
+    mouth::{self, Outgoing},
+    pulse::{self, Pulse},
+    scripts::Scripts,
+    seen::Seen,
+    stats::Counters,
+    store,
+    table::Table,
+    wire::{Channel, Wire},
+};
+use crate::{
+    Adapter, Broadcast, Health, Inbound, QueueFull, Replies, Request, RequestError,
+    cluster::{Kind, Questions},
+};
+
+/// A deadline has to be a moment that the clock can name.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long `close` may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// The engine. It is the [`Adapter`] and the [`Store`](crate::Store) of one gateway, and stops when it is dropped.
+#[derive(Debug)]
+pub struct Engine {
+    pub(super) core: Arc<Core>,
+    stop: watch::Sender<Stop>,
+    closed: watch::Receiver<bool>,
+    _thread: JoinHandle<()>,
+}
+
+/// What the engine's thread is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    No,
+    /// Say goodbye first.
+    Politely,
+    Now,
+}
+
+/// What all parts of the engine share.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) settings: RedisSettings,
+    pub(super) wire: Box<dyn Wire>,
+    pub(super) names: Names,
+    pub(super) commands: Arc<Link>,
+    pub(super) listener: Arc<Link>,
+    pub(super) table: Table,
+    pub(super) outgoing: Outgoing,
+    pub(super) questions: Arc<Questions>,
+    pub(super) pulse: Pulse,
+    pub(super) scripts: Scripts,
+    pub(super) seen: Seen,
+    pub(super) pokes: ears::Pokes,
+    pub(super) counters: Counters,
+    pub(super) inbound: InboundRef,
+    pub(super) closed: AtomicBool,
+}
+
+/// The gateway. The engine never keeps it alive.
+pub(super) struct InboundRef(Weak<dyn Inbound>);
+
+impl std::fmt::Debug for InboundRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Inbound")
+    }
+}
+
+/// Keys and channels of our own.
+#[derive(Debug)]
+pub(super) struct Names {
+    pub(super) prefix: String,
+    database: i64,
+    pub(super) canary: String,
+}
+
+impl Names {
+    pub(super) fn key(&self, stream: &str, part: &str) -> String {
+        format!("{}:{{{stream}}}:{part}", self.prefix)
+    }
+
+    /// The channel of a stream's records.
+    pub(super) fn live(&self, stream: &str) -> String {
+        format!("{}:{{{stream}}}:live/{}", self.prefix, self.database)
+    }
+
+    /// The stream whose records a channel carries.
+    pub(super) fn stream_of<'a>(&self, channel: &'a str) -> Option<&'a str> {
+        let rest = channel.strip_prefix(self.prefix.as_str())?.strip_prefix(":{")?;
+        let (stream, rest) = rest.split_once('}')?;
+        (rest.strip_prefix(":live/")?.parse() == Ok(self.database)).then_some(stream)
+    }
+
+    /// The channel by which haat gateways are counted.
+    pub(super) fn gateways(&self) -> String {
+        format!("{}:gateways/{}", self.prefix, self.database)
+    }
+}
+
+/// The stream of a room of the main namespace.
+fn stream_of_room<'a>(namespace: &str, room: &'a str) -> Option<&'a str> {
+    room.strip_prefix("stream:").filter(|stream| namespace == "/" && store::is_stream(stream))
+}
+
+impl Engine {
+    /// Starts an engine, and returns at once: Redis may be away, and come later. `inbound` gets what arrives.
+    ///
+    /// # Errors
+    /// [`SettingsError`]; nothing runs then.
+    pub fn connect(settings: RedisSettings, inbound: Weak<dyn Inbound>) -> Result<Arc<Self>, SettingsError> {
+        let target = settings.target()?;
+        let broken = |problem: String| SettingsError { setting: "engine", problem };
+        let uid = random_text(6).map_err(|error| broken(error.to_string()))?;
+        let wire: Box<dyn Wire> = match target.mode {
+            Mode::Classic => Box::new(Classic::new(&settings.channel_prefix, &settings.namespaces, &uid)),
+            Mode::Sharded => return Err(SettingsError { setting: "mode", problem: "not built yet".to_owned() }),
+        };
+        let dialer = Arc::new(Dialer::new(&target, &settings));
+        let link = |name| Arc::new(Link::new(name, dialer.clone(), settings.times.clone()));
+        let names = Names {
+            prefix: settings.prefix.clone(),
+            database: target.database,
+            canary: format!("{}:canary:{uid}", settings.prefix),
+        };
+        let (outgoing, queue) = Outgoing::new();
+        let core = Arc::new(Core {
+            commands: link("commands"),
+            listener: link("listener"),
+            wire,
+            names,
+            table: Table::default(),
+            outgoing,
+            questions: Arc::default(),
+            pulse: Pulse::new(settings.node_peers, settings.times.deaf),
+            scripts: Scripts::new(),
+            seen: Seen::default(),
+            pokes: ears::Pokes::default(),
+            counters: Counters::default(),
+            inbound: InboundRef(inbound),
+            closed: AtomicBool::new(false),
+            settings,
+        });
+        core.fixed().into_iter().for_each(|channel| core.table.want(channel));
+
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| broken(error.to_string()))?;
+        let (stop, stopped) = watch::channel(Stop::No);
+        let (done, closed) = watch::channel(false);
+        let of_thread = core.clone();
+        let thread = std::thread::Builder::new().name("redis".to_owned()).spawn(move || {
+            runtime.block_on(of_thread.work(queue, stopped));
+            done.send_replace(true);
+        });
+        let thread = thread.map_err(|error| broken(error.to_string()))?;
+        Ok(Arc::new(Self { core, stop, closed, _thread: thread }))
+    }
+
+    /// Waits until messages flow, no longer than `patience`, and says whether they do.
+    pub async fn up(&self, patience: Duration) -> Health {
+        let end = Instant::now() + patience.min(LONGEST_WAIT);
+        loop {
+            let health = self.health();
+            if health == Health::Up || Instant::now() >= end {
+                return health;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Waits until everything that [`interest`](Adapter::interest) was told has reached Redis: from then on nothing that is
+    /// sent to those rooms is missed.
+    pub async fn settle(&self) {
+        self.core.table.settle().await;
+    }
+
+    /// What was counted since the start.
+    pub fn stats(&self) -> Stats {
+        self.core.stats()
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stop.send_replace(Stop::Now);
+    }
+}
+
+impl Core {
+    /// The engine's thread.
+    async fn work(self: Arc<Self>, queue: mpsc::Receiver<mouth::Out>, mut stopped: watch::Receiver<Stop>) {
+        let tasks = [
+            tokio::spawn(self.commands.clone().keep(Arc::new(Commands(self.clone())))),
+            tokio::spawn(self.listener.clone().keep(Arc::new(ears::Ears::new(self.clone())))),
+            tokio::spawn(mouth::speak(self.clone(), queue)),
+            tokio::spawn(pulse::beat(self.clone())),
+            tokio::spawn(ears::poke(self.clone())),
+        ];
+        let _ = stopped.wait_for(|stop| *stop != Stop::No).await;
+        self.closed.store(true, Ordering::SeqCst);
+        if *stopped.borrow() == Stop::Politely {
+            let flushed = self.outgoing.flush();
+            let _ = tokio::time::timeout(GOODBYE, flushed).await;
+        }
+        // Redis notices a closed connection at once, and with it that the gateway counts no more.
+        self.listener.hang_up();
+        for task in &tasks {
+            task.abort();
+        }
+        if *stopped.borrow() == Stop::Politely {
+            let gone = pulse::until_gone(&self);
+            let _ = tokio::time::timeout(GOODBYE, gone).await;
+        }
+        self.commands.hang_up();
+    }
+
+    /// What is listened to as long as the engine runs. The first ones are those by which others count us.
+    pub(super) fn fixed(&self) -> Vec<Channel> {
+        let namespaces = self.settings.namespaces.iter();
+        let mut fixed: Vec<_> = namespaces.flat_map(|namespace| self.wire.fixed(namespace)).collect();
+        let manner = self.wire.manner();
+        fixed.push(Channel::new(manner, self.names.gateways()));
+        fixed.push(Channel::new(manner, self.names.canary.as_str()));
+        if self.settings.node_peers == NodePeers::Always {
+            let namespaces = self.settings.namespaces.iter();
+            fixed.extend(namespaces.filter_map(|namespace| self.wire.private_rooms(namespace)));
+        }
+        fixed
+    }
+
+    /// Runs `with` on the gateway, if it is still there.
+    pub(super) fn inbound<T>(&self, with: impl FnOnce(&dyn Inbound) -> T) -> Option<T> {
+        self.inbound.0.upgrade().map(|inbound| with(&*inbound))
+    }
+}
+
+/// Who keeps the connection for commands.
+struct Commands(Arc<Core>);
+
+impl link::Keeper for Commands {
+    fn hear(&self, _: redis::PushInfo) {}
+
+    fn greet<'a>(
+        &'a self,
+        connection: &'a redis::aio::MultiplexedConnection,
+    ) -> BoxFuture<'a, Result<(), fault::Fault>> {
+        Box::pin(self.0.prepare(connection))
+    }
+
+    fn tend<'a>(&'a self, _: &'a redis::aio::MultiplexedConnection) -> BoxFuture<'a, fault::Fault> {
+        Box::pin(std::future::pending())
+    }
+
+    fn lost(&self) {}
+}
+
+impl Adapter for Engine {
+    fn broadcast(&self, broadcast: Broadcast) -> Result<(), QueueFull> {
+        match self.core.wire.broadcast(&broadcast) {
+            Ok(message) => self.core.say(message),
+            Err(error) => {
+                // It would have harmed whoever had read it.
+                self.core.counters.unspeakable.add(1);
+                tracing::debug!(%error, "a broadcast cannot be published");
+                Ok(())
+            }
+        }
+    }
+
+    fn request(&self, request: Request, timeout: Duration) -> BoxFuture<'_, Result<Replies, RequestError>> {
+        let deadline = Instant::now() + timeout.min(LONGEST_WAIT);
+        let failed = || -> BoxFuture<'_, _> {
+            let expected = self.core.pulse.others().max(1);
+            Box::pin(ready(Err(RequestError { expected, partial: Replies::default() })))
+        };
+        let Ok(id) = random_text(self.core.wire.uid().len()) else { return failed() };
+        let Ok(message) = self.core.wire.request(&id, &request) else {
+            self.core.counters.unspeakable.add(1);
+            return failed();
+        };
+        let Some(kind) = Kind::of(&request) else {
+            return match self.core.say(message) {
+                Ok(()) => Box::pin(ready(Ok(Replies::default()))),
+                Err(QueueFull) => failed(),
+            };
+        };
+        let Some(question) = self.core.questions.ask(&id, kind) else { return failed() };
+        if self.core.ask(message, id).is_err() {
+            return failed();
+        }
+        Box::pin(question.collect(deadline))
+    }
+
+    fn interest(&self, namespace: &str, room: &str, wanted: bool) {
+        let core = &self.core;
+        let mut channels = vec![core.wire.room(namespace, room)];
+        if let Some(stream) = stream_of_room(namespace, room) {
+            channels.push(Channel::new(core.wire.manner(), core.names.live(stream)));
+        }
+        for channel in channels {
+            if wanted { core.table.want(channel) } else { core.table.leave(channel) }
+        }
+    }
+
+    fn health(&self) -> Health {
+        self.core.health()
+    }
+
+    /// Sends what is queued, and leaves the fleet: when this returns, no gateway waits for this one any more.
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.stop.send_if_modified(|stop| {
+            let first = *stop == Stop::No;
+            if first {
+                *stop = Stop::Politely;
+            }
+            first
+        });
+        let mut closed = self.closed.clone();
+        Box::pin(async move {
+            let _ = closed.wait_for(|closed| *closed).await;
+        })
+    }
+}
+
+/// Random characters of `A-Za-z0-9-_`.
+pub(super) fn random_text(length: usize) -> Result<String, getrandom::Error> {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut random = vec![0; length];
+    getrandom::fill(&mut random)?;
+    Ok(random.iter().map(|byte| char::from(ALPHABET[usize::from(byte & 63)])).collect())
+}
