@@ -6,6 +6,9 @@
 #[allow(dead_code, reason = "the contract's cases use the rest")]
 #[path = "contract/fleet.rs"]
 mod fleet;
+#[macro_use]
+#[path = "support/gateway.rs"]
+mod gateway;
 mod support;
 
 use std::{
@@ -13,44 +16,30 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fleet::{Recorder, chat, chat_data, new, once, seqs, to_room};
+use fleet::{chat, chat_data, new, once, seqs, to_room};
+use gateway::{Gateway, LONG, until};
 use haat_adapter::{
-    Adapter, Append, Appended, Entry, Health, Inbound, LogRead, Position, QueueFull, Request, Store, StoreError,
-    redis::{Engine, RedisSettings},
+    Adapter, Append, Appended, Entry, Health, LogRead, Position, QueueFull, Request, Store, StoreError,
+    redis::RedisSettings,
 };
 use support::{
     Server,
     proxy::{Proxy, Way},
 };
 
-/// Longer than anything may take.
-const LONG: Duration = Duration::from_secs(30);
 /// A command's time, and some more for a busy machine.
 const COMMAND: Duration = Duration::from_secs(10);
 
-/// A gateway that writes down what arrives.
-struct Gateway {
-    engine: Arc<Engine>,
-    heard: Arc<Recorder>,
+/// What a gateway goes through here.
+trait Endures {
+    async fn down(&self) -> Duration;
+    async fn watch(&self, stream: &str);
+    async fn say(&self, text: &str) -> Result<Appended, StoreError>;
+    async fn insist(&self, text: &str) -> Arc<Entry>;
+    async fn hears(&self, text: &str);
 }
 
-impl Gateway {
-    fn new(settings: RedisSettings) -> Self {
-        let heard = Arc::new(Recorder::default());
-        let inbound: Arc<dyn Inbound> = heard.clone();
-        Self { engine: Engine::connect(settings, Arc::downgrade(&inbound)).unwrap(), heard }
-    }
-
-    async fn start(url: String) -> Self {
-        let gateway = Self::new(RedisSettings::new(url));
-        gateway.up().await;
-        gateway
-    }
-
-    async fn up(&self) {
-        assert_eq!(self.engine.up(LONG).await, Health::Up);
-    }
-
+impl Endures for Gateway {
     /// Waits until it is down, and says for how long that took.
     async fn down(&self) -> Duration {
         let started = Instant::now();
@@ -59,9 +48,7 @@ impl Gateway {
     }
 
     async fn watch(&self, stream: &str) {
-        self.heard.join("/", &format!("stream:{stream}"));
-        self.engine.interest("/", &format!("stream:{stream}"), true);
-        self.engine.settle().await;
+        self.join(&format!("stream:{stream}")).await;
     }
 
     async fn say(&self, text: &str) -> Result<Appended, StoreError> {
@@ -89,14 +76,6 @@ impl Gateway {
     }
 }
 
-async fn until(what: &str, condition: impl Fn() -> bool) {
-    let started = Instant::now();
-    while !condition() {
-        assert!(started.elapsed() < LONG, "in vain: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
 fn unavailable<T: std::fmt::Debug>(answer: Result<T, StoreError>) -> String {
     match answer {
         Err(StoreError::Unavailable(why)) => why,
@@ -104,22 +83,11 @@ fn unavailable<T: std::fmt::Debug>(answer: Result<T, StoreError>) -> String {
     }
 }
 
-macro_rules! redis_test {
-    ($(#[$about:meta])* $name:ident, $body:expr) => {
-        $(#[$about])*
-        #[tokio::test]
-        async fn $name() {
-            if support::is_there() {
-                $body().await;
-            }
-        }
-    };
-}
-
 redis_test!(is_down_within_seconds_of_a_black_hole_and_comes_back, async || {
     let server = Server::start();
     let proxy = Proxy::start(server.port).await;
-    let (near, far) = (Gateway::start(server.url()).await, Gateway::start(proxy.url()).await);
+    let (near, far) =
+        (Gateway::start(RedisSettings::new(server.url())).await, Gateway::start(RedisSettings::new(proxy.url())).await);
     far.watch("spring").await;
     near.insist("before").await;
     far.hears("before").await;
@@ -143,7 +111,7 @@ redis_test!(is_down_within_seconds_of_a_black_hole_and_comes_back, async || {
 
 redis_test!(answers_at_once_while_there_is_no_connection, async || {
     let mut server = Server::start();
-    let gateway = Gateway::start(server.url()).await;
+    let gateway = Gateway::start(RedisSettings::new(server.url())).await;
     server.kill();
     gateway.down().await;
     let started = Instant::now();
@@ -170,7 +138,7 @@ redis_test!(starts_without_redis_and_finds_it_later, async || {
 
 redis_test!(hears_again_after_every_kill, async || {
     let server = Server::start();
-    let gateway = Gateway::start(server.url()).await;
+    let gateway = Gateway::start(RedisSettings::new(server.url())).await;
     gateway.watch("spring").await;
     const KILLS: u64 = 10;
     for round in 0..KILLS {
@@ -194,7 +162,7 @@ redis_test!(hears_again_after_every_kill, async || {
 
 redis_test!(begins_another_epoch_on_a_redis_that_came_back_empty, async || {
     let mut server = Server::start();
-    let gateway = Gateway::start(server.url()).await;
+    let gateway = Gateway::start(RedisSettings::new(server.url())).await;
     gateway.watch("spring").await;
     let before = gateway.insist("before").await;
     server.kill();
@@ -214,7 +182,7 @@ redis_test!(begins_another_epoch_on_a_redis_that_came_back_empty, async || {
 
 redis_test!(goes_on_where_it_was_on_a_redis_that_came_back_whole, async || {
     let mut server = Server::with(&["--appendonly", "yes", "--appendfsync", "always"]);
-    let gateway = Gateway::start(server.url()).await;
+    let gateway = Gateway::start(RedisSettings::new(server.url())).await;
     let before = gateway.insist("before").await;
     server.kill();
     server.start_again();
@@ -229,7 +197,7 @@ redis_test!(
     begins_another_epoch_when_acknowledged_entries_are_missing,
     async || {
         let server = Server::start();
-        let gateway = Gateway::start(server.url()).await;
+        let gateway = Gateway::start(RedisSettings::new(server.url())).await;
         gateway.watch("spring").await;
         for text in ["one", "two", "three"] {
             gateway.insist(text).await;
@@ -266,7 +234,7 @@ redis_test!(
 
 redis_test!(waits_for_a_frozen_redis_no_longer_than_for_any, async || {
     let server = Server::start();
-    let gateway = Gateway::start(server.url()).await;
+    let gateway = Gateway::start(RedisSettings::new(server.url())).await;
     gateway.watch("spring").await;
     gateway.insist("before").await;
     let mut asking = server.connection();
@@ -296,7 +264,7 @@ redis_test!(waits_for_a_frozen_redis_no_longer_than_for_any, async || {
 redis_test!(passes_on_every_refusal_of_redis_and_goes_on, async || {
     let server = Server::start();
     let proxy = Proxy::start(server.port).await;
-    let gateway = Gateway::start(proxy.url()).await;
+    let gateway = Gateway::start(RedisSettings::new(proxy.url())).await;
     gateway.insist("before").await;
     let errors = [
         "LOADING Redis is loading the dataset in memory",
@@ -335,7 +303,7 @@ redis_test!(passes_on_every_refusal_of_redis_and_goes_on, async || {
 
 redis_test!(loads_a_script_that_redis_has_forgotten, async || {
     let server = Server::start();
-    let gateway = Gateway::start(server.url()).await;
+    let gateway = Gateway::start(RedisSettings::new(server.url())).await;
     gateway.insist("before").await;
     server.command::<()>("SCRIPT FLUSH");
     assert_eq!(new(gateway.say("after").await).position.seq, 2);
@@ -348,7 +316,7 @@ redis_test!(loads_a_script_that_redis_has_forgotten, async || {
 
 redis_test!(says_what_redis_says_when_its_memory_is_full, async || {
     let server = Server::start();
-    let gateway = Gateway::start(server.url()).await;
+    let gateway = Gateway::start(RedisSettings::new(server.url())).await;
     let before = gateway.insist("before").await;
     server.command::<()>("CONFIG SET maxmemory 1");
     assert!(unavailable(gateway.say("full").await).contains("OOM"));
@@ -362,7 +330,7 @@ redis_test!(
     changes_nothing_where_a_key_is_of_another_type,
     async || {
         let server = Server::start();
-        let gateway = Gateway::start(server.url()).await;
+        let gateway = Gateway::start(RedisSettings::new(server.url())).await;
         gateway.insist("before").await;
         for part in ["meta", "fields", "log", "once:key"] {
             let key = format!("haat:{{spring}}:{part}");
@@ -388,7 +356,8 @@ redis_test!(
 redis_test!(delivers_no_entry_that_was_damaged_on_its_way, async || {
     let server = Server::start();
     let proxy = Proxy::start(server.port).await;
-    let (near, far) = (Gateway::start(server.url()).await, Gateway::start(proxy.url()).await);
+    let (near, far) =
+        (Gateway::start(RedisSettings::new(server.url())).await, Gateway::start(RedisSettings::new(proxy.url())).await);
     far.watch("spring").await;
     near.insist("whole").await;
     far.hears("whole").await;
@@ -411,7 +380,7 @@ redis_test!(delivers_no_entry_that_was_damaged_on_its_way, async || {
 redis_test!(survives_connections_that_end_anywhere, async || {
     let server = Server::start();
     let proxy = Proxy::start(server.port).await;
-    let gateway = Gateway::start(proxy.url()).await;
+    let gateway = Gateway::start(RedisSettings::new(proxy.url())).await;
     gateway.watch("spring").await;
     for bytes in [1, 7, 50, 333, 1_500] {
         proxy.cut_after(Some(bytes));
@@ -430,7 +399,7 @@ redis_test!(survives_connections_that_end_anywhere, async || {
 redis_test!(finds_redis_again_after_refused_dials, async || {
     let server = Server::start();
     let proxy = Proxy::start(server.port).await;
-    let gateway = Gateway::start(proxy.url()).await;
+    let gateway = Gateway::start(RedisSettings::new(proxy.url())).await;
     gateway.watch("spring").await;
     proxy.refuse(true);
     proxy.cut();
@@ -449,7 +418,7 @@ redis_test!(
     async || {
         let (server, other) = (Server::start(), Server::start());
         let proxy = Proxy::start(server.port).await;
-        let gateway = Gateway::start(proxy.url()).await;
+        let gateway = Gateway::start(RedisSettings::new(proxy.url())).await;
         gateway.watch("spring").await;
         // Only the connection that listens comes back to another server.
         proxy.lead_to(other.port);
@@ -464,7 +433,7 @@ redis_test!(
 
 redis_test!(bounds_what_waits_to_be_published, async || {
     let mut server = Server::start();
-    let gateway = Gateway::start(server.url()).await;
+    let gateway = Gateway::start(RedisSettings::new(server.url())).await;
     server.kill();
     gateway.down().await;
     let mut full = false;
@@ -486,11 +455,9 @@ redis_test!(bounds_what_waits_to_be_published, async || {
 
 redis_test!(drops_and_counts_what_makes_no_sense_on_every_channel, async || {
     let server = Server::start();
-    let gateway = Gateway::start(server.url()).await;
+    let gateway = Gateway::start(RedisSettings::new(server.url())).await;
     gateway.watch("spring").await;
-    gateway.heard.join("/", "red");
-    gateway.engine.interest("/", "red", true);
-    gateway.engine.settle().await;
+    gateway.join("red").await;
     let channels =
         ["socket.io#/#", "socket.io#/#red#", "socket.io-request#/#", "socket.io-response#/#", "haat:{spring}:live/0"];
     let garbage: [&[u8]; 6] =
@@ -512,7 +479,7 @@ redis_test!(drops_and_counts_what_makes_no_sense_on_every_channel, async || {
 
 redis_test!(counts_answers_that_nobody_waits_for, async || {
     let server = Server::start();
-    let gateway = Gateway::start(server.url()).await;
+    let gateway = Gateway::start(RedisSettings::new(server.url())).await;
     for index in 0..100 {
         server.command::<i64>(&format!("PUBLISH socket.io-response#/# {{\"requestId\":\"{index}\",\"sockets\":[]}}"));
     }

@@ -5,65 +5,33 @@
 #[allow(dead_code, reason = "the contract's cases use the rest")]
 #[path = "contract/fleet.rs"]
 mod fleet;
+#[macro_use]
+#[path = "support/gateway.rs"]
+mod gateway;
 mod support;
 
 use std::{
     process::Command,
-    sync::{Arc, mpsc},
+    sync::mpsc,
     time::{Duration, Instant},
 };
 
-use fleet::{Manner, Recorder, chat, event, new, target, to_room};
+use fleet::{Manner, chat, event, new, target, to_room};
+use gateway::{Gateway, LONG, until};
 use haat_adapter::{
-    Adapter, Broadcast, Flags, Health, Inbound, Request, Store,
+    Adapter, Broadcast, Flags, Health, Request, Store,
     msgpack::{Binary, from_json, to_json},
-    redis::{Engine, NodePeers, RedisSettings, Tls},
+    redis::{NodePeers, RedisSettings, Tls},
 };
 use serde_json::{Value, json};
 use support::Server;
 
-/// Longer than anything may take.
-const LONG: Duration = Duration::from_secs(30);
-
-struct Gateway {
-    engine: Arc<Engine>,
-    heard: Arc<Recorder>,
-}
-
-impl Gateway {
-    fn new(settings: RedisSettings) -> Self {
-        let heard = Arc::new(Recorder::default());
-        let inbound: Arc<dyn Inbound> = heard.clone();
-        Self { engine: Engine::connect(settings, Arc::downgrade(&inbound)).unwrap(), heard }
-    }
-
-    async fn start(settings: RedisSettings) -> Self {
-        let gateway = Self::new(settings);
-        assert_eq!(gateway.engine.up(LONG).await, Health::Up);
-        gateway
-    }
-
-    async fn join(&self, room: &str) {
-        self.heard.join("/", room);
-        self.engine.interest("/", room, true);
-        self.engine.settle().await;
-    }
-
-    async fn append(&self, stream: &str, text: &str) {
-        new(self.engine.append(chat(stream, text)).await);
-    }
+async fn append(gateway: &Gateway, stream: &str, text: &str) {
+    new(gateway.engine.append(chat(stream, text)).await);
 }
 
 fn at(server: &Server) -> RedisSettings {
     RedisSettings::new(server.url())
-}
-
-async fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !condition() {
-        assert!(started.elapsed() < LONG, "in vain: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }
 
 /// All channels that somebody listens to, the gateway's own name taken out.
@@ -143,18 +111,6 @@ fn json_of(payload: &[u8]) -> Value {
     serde_json::from_str(&json).unwrap()
 }
 
-macro_rules! redis_test {
-    ($(#[$about:meta])* $name:ident, $body:expr) => {
-        $(#[$about])*
-        #[tokio::test]
-        async fn $name() {
-            if support::is_there() {
-                $body().await;
-            }
-        }
-    };
-}
-
 redis_test!(listens_once_and_to_nothing_by_a_pattern, async || {
     let server = Server::start();
     let gateway = Gateway::start(RedisSettings { namespaces: vec!["/".to_owned()], ..at(&server) }).await;
@@ -199,7 +155,7 @@ redis_test!(tells_node_gateways_of_entries_while_there_are_any, async || {
     let server = Server::start();
     let gateway = Gateway::start(at(&server)).await;
     gateway.join("stream:spring").await;
-    gateway.append("spring", "alone").await;
+    append(&gateway, "spring", "alone").await;
     let heard = gateway.engine.stats().heard;
     let node = Foreign::join(&server);
     let mut sent = 0;
@@ -207,7 +163,7 @@ redis_test!(tells_node_gateways_of_entries_while_there_are_any, async || {
     let (channel, payload) = loop {
         sent += 1;
         assert!(sent < 3_000, "Node is never found");
-        gateway.append("spring", "together").await;
+        append(&gateway, "spring", "together").await;
         tokio::time::sleep(Duration::from_millis(10)).await;
         if let Ok(message) = node.messages.try_recv() {
             break message;
@@ -340,7 +296,7 @@ redis_test!(hears_nothing_of_another_deployment, async || {
         gateways.push(gateway);
     }
     for (index, gateway) in gateways.iter().enumerate() {
-        gateway.append("spring", &index.to_string()).await;
+        append(gateway, "spring", &index.to_string()).await;
         gateway.engine.broadcast(to_room("stream:spring", &index.to_string())).unwrap();
     }
     for (index, gateway) in gateways.iter().enumerate() {
@@ -360,7 +316,7 @@ redis_test!(needs_no_more_rights_than_the_documented_ones, async || {
     let url = |password: &str| format!("redis://gateway:{password}@127.0.0.1:{}", server.port);
     let gateway = Gateway::start(RedisSettings::new(url("s3cret"))).await;
     gateway.join("stream:spring").await;
-    gateway.append("spring", "hi").await;
+    append(&gateway, "spring", "hi").await;
     gateway.heard.entries("spring", 1).await;
 
     let refused = Gateway::new(RedisSettings::new(url("canary")));
@@ -402,7 +358,7 @@ redis_test!(speaks_tls_and_checks_who_answers, async || {
     };
     let gateway = Gateway::start(settings("ca.crt", true)).await;
     gateway.join("stream:spring").await;
-    gateway.append("spring", "hi").await;
+    append(&gateway, "spring", "hi").await;
     gateway.heard.entries("spring", 1).await;
     for settings in [settings("other.crt", true), settings("ca.crt", false)] {
         let refused = Gateway::new(settings);
@@ -417,7 +373,7 @@ redis_test!(goes_by_a_socket_of_this_machine, async || {
     let server = Server::with(&["--unixsocket", &socket.display().to_string()]);
     let gateway = Gateway::start(RedisSettings::new(format!("unix://{}", socket.display()))).await;
     gateway.join("stream:spring").await;
-    gateway.append("spring", "hi").await;
+    append(&gateway, "spring", "hi").await;
     gateway.heard.entries("spring", 1).await;
     drop(server);
 });

@@ -19,7 +19,7 @@
 //! | `wire`, `classic` | what gateways say to each other, as Node's adapters spell it |
 //! | `store`, `scripts`, `record`, `seen` | the [`Store`](crate::Store), its steps, a log entry's form, how far it was seen |
 //!
-//! One thread of its own does all of it: the gateway's code ([`Inbound`]) is called on it, one call at a time, in the order in
+//! One thread of its own does all of it: the gateway's code ([`Inbound`](crate::Inbound)) is called on it, one call at a time, in the order in
 //! which Redis sent things. Two connections: one for commands, one to listen; a flood on one does not delay the other.
 //!
 //! # Keys and channels
