@@ -153,7 +153,7 @@ fn load(layering: &Layering, dev: bool) -> Result<Loaded, Failure> {
     let flags = [
         ("listen", listen),
         ("private_listen", private_listen),
-        ("redis_url", redis_url),
+        ("redis.url", redis_url),
         ("demo", demo),
         ("shards", shards),
     ];

@@ -9,11 +9,14 @@ use std::{
     time::Duration,
 };
 
-use haat_adapter::{Adapter, Health, Inbound, Store, memory};
+use haat_adapter::{
+    Adapter, Health, Inbound, Store, memory,
+    redis::{self, RedisSettings},
+};
 use haat_protocol::Id;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, task::JoinHandle, time::Instant};
 
 use crate::{
     api::{
@@ -21,7 +24,7 @@ use crate::{
         site,
     },
     auth::{self, AuthSettings, Verifier},
-    config::{Config, KeySource, LogFormat},
+    config::{Config, KeySource, LogFormat, Redis},
     edge::{Doors, Endpoint},
     gateway::{Arrivals, Gateway, Plan, StartError, interest_of},
     hub::Hub,
@@ -30,6 +33,11 @@ use crate::{
     shard::Settings,
     transport::outbox::Bounds,
 };
+
+/// Socket.IO namespaces, the same on all gateways of a fleet.
+const NAMESPACES: [&str; 1] = ["/"];
+/// How long a start waits for Redis.
+const FIRST_WORD: Duration = Duration::from_secs(5);
 
 /// A running server.
 pub struct Server {
@@ -58,32 +66,38 @@ pub enum ServerError {
     /// A key cannot be used.
     #[error("auth: {0}")]
     Auth(#[from] crate::auth::AuthSetupError),
-    /// The file of a key cannot be read.
-    #[error("auth: {}: {source}", path.display())]
-    Key {
+    /// The file of a key or of a certificate cannot be read.
+    #[error("{}: {source}", path.display())]
+    File {
         /// The file.
         path: PathBuf,
         /// Why.
         source: io::Error,
     },
-    /// Redis was asked for.
-    #[error("redis.url: this build has only the embedded engine, which serves one gateway; leave it empty")]
-    Redis,
+    /// A setting of Redis cannot be used.
+    #[error(transparent)]
+    Redis(#[from] redis::SettingsError),
     /// The system has no randomness to give.
     #[error("no randomness: {0}")]
     Random(#[from] getrandom::Error),
 }
 
 impl Server {
-    /// Starts a server on an embedded engine of its own.
+    /// Starts a server: on the Redis of the configuration, or on an embedded engine of its own. A Redis that is away at the
+    /// start may come later; until then the server is not ready.
     ///
     /// # Errors
     /// [`ServerError`]; nothing runs then.
     pub async fn start(config: Config) -> Result<Self, ServerError> {
-        if config.redis_url.is_some() {
-            return Err(ServerError::Redis);
-        }
-        Self::join(config, &memory::Engine::new(memory::Limits::default())).await
+        let Some(redis) = &config.redis else {
+            return Self::join(config, &memory::Engine::new(memory::Limits::default())).await;
+        };
+        let settings = redis_settings(redis)?;
+        Self::on(config, |_, inbound| {
+            let engine = redis::Engine::connect(settings, inbound)?;
+            Ok(Engine { adapter: engine.clone(), store: engine })
+        })
+        .await
     }
 
     /// Starts a server on an engine that other servers of this process may share.
@@ -91,6 +105,14 @@ impl Server {
     /// # Errors
     /// [`ServerError`]; nothing runs then.
     pub async fn join(config: Config, engine: &Arc<memory::Engine>) -> Result<Self, ServerError> {
+        let engine = engine.clone();
+        Self::on(config, |name, inbound| Ok(Engine { adapter: engine.attach(name, inbound), store: engine })).await
+    }
+
+    async fn on(
+        config: Config,
+        attach: impl FnOnce(&str, Weak<dyn Inbound>) -> Result<Engine, ServerError>,
+    ) -> Result<Self, ServerError> {
         let metrics = recorder();
         let name = Id::random()?;
         let verifier = Verifier::new(&keys(&config)?)?;
@@ -105,10 +127,10 @@ impl Server {
         let arrivals =
             Arc::new(Arrivals::new(hub.clone(), live::stream_room, move |entry| live::frame_of(entry, recovery)));
         let inbound: Arc<dyn Inbound> = arrivals.clone();
-        let adapter: Arc<dyn Adapter> = engine.attach(name.as_str(), Arc::downgrade(&inbound));
-        let store: Arc<dyn Store> = engine.clone();
+        let Engine { adapter, store } = attach(name.as_str(), Arc::downgrade(&inbound))?;
         let shared = Shared::new(&config, name.as_str(), verifier, store, adapter.clone(), hub.clone());
         let _ = late.set(shared.clone());
+        hear(&*adapter).await;
         let gateway = Gateway::start(&plan, hub.clone(), mailboxes, interest_of(adapter.clone(), hub.clone()))?;
 
         let status = Arc::new(Numbers { hub, adapter: Arc::downgrade(&adapter), draining: gateway.draining() });
@@ -147,11 +169,52 @@ impl Server {
     }
 }
 
+/// What a gateway shares with others.
+struct Engine {
+    adapter: Arc<dyn Adapter>,
+    store: Arc<dyn Store>,
+}
+
+/// Waits until the engine hears what is said: clients that are let in before would miss it. Not for ever, though: they are
+/// told when something cannot be done, and find everything in place when Redis comes.
+async fn hear(adapter: &dyn Adapter) {
+    let end = Instant::now() + FIRST_WORD;
+    while let Health::Down(reason) = adapter.health() {
+        if Instant::now() >= end {
+            tracing::warn!(reason, "started without Redis; not ready until it comes");
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn read(path: &Path) -> Result<String, ServerError> {
+    std::fs::read_to_string(path).map_err(|source| ServerError::File { path: path.to_owned(), source })
+}
+
+fn redis_settings(redis: &Redis) -> Result<RedisSettings, ServerError> {
+    let bytes = |path: &PathBuf| read(path).map(String::into_bytes);
+    let identity = redis.identity_files.as_ref();
+    let login = redis.sentinel_login.as_ref();
+    Ok(RedisSettings {
+        mode: redis.mode,
+        prefix: redis.prefix.clone(),
+        channel_prefix: redis.channel_prefix.clone(),
+        namespaces: NAMESPACES.map(str::to_owned).to_vec(),
+        node_peers: redis.node_peers,
+        tls: redis::Tls {
+            roots: redis.ca_file.as_ref().map(bytes).transpose()?,
+            identity: identity
+                .map(|(certificate, key)| Ok::<_, ServerError>((bytes(certificate)?, bytes(key)?)))
+                .transpose()?,
+        },
+        sentinel_login: login.map(|(name, password)| (name.clone(), password.expose().clone())),
+        ..RedisSettings::new(redis.url.expose().clone())
+    })
+}
+
 /// The keys of a configuration, those in files read.
 fn keys(config: &Config) -> Result<AuthSettings, ServerError> {
-    let read = |path: &Path| {
-        std::fs::read_to_string(path).map_err(|source| ServerError::Key { path: path.to_owned(), source })
-    };
     let keys = config.auth.keys.iter().map(|key| match key {
         KeySource::Secret(secret) => Ok(auth::KeySource::Secret(secret.expose().as_bytes().to_vec())),
         KeySource::PublicKey { path, .. } => Ok(auth::KeySource::Pem { text: read(path)? }),
@@ -215,7 +278,7 @@ fn plan(config: &Config, late: Arc<OnceLock<Arc<Shared>>>) -> Result<Plan, Serve
         listen: config.listen,
         shards: config.shards,
         mailbox: config.fanout.mailbox,
-        namespaces: vec!["/"],
+        namespaces: NAMESPACES.to_vec(),
         settings,
         bounds: Bounds {
             max_bytes: config.outbox.max_bytes,

@@ -4,9 +4,9 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
-    AuthConfig, Config, ConfigError, Engine, Fanout, KeyAlgorithm, KeySource, Limits, Log, LogFormat, Origins, Outbox,
-    Rate, Secret,
-    raw::{Raw, RawAuth, RawEngine, RawLimits, RawOutbox},
+    AuthConfig, Config, ConfigError, Engine, Fanout, KeyAlgorithm, KeySource, Limits, Log, LogFormat, Mode, NodePeers,
+    Origins, Outbox, Rate, Redis, Secret,
+    raw::{Raw, RawAuth, RawEngine, RawLimits, RawOutbox, RawRedis},
 };
 
 /// The most shards that a session id can tell apart, with room to spare.
@@ -27,10 +27,11 @@ pub(super) fn check(raw: Raw, dev: bool, errors: &mut Vec<ConfigError>) -> Optio
     }
     rules.keys(&raw.auth, dev);
     rules.sizes(&raw.outbox, &raw.engine);
+    rules.redis(&raw.redis);
     Some(Config {
         listen,
         private_listen,
-        redis_url: raw.redis_url.map(Secret::new),
+        redis: redis(raw.redis),
         origins: origins(raw.origins),
         shards: raw.shards.unwrap_or_else(cores).clamp(1, MAX_SHARDS),
         guests: raw.guests,
@@ -93,6 +94,28 @@ impl Rules<'_> {
         }
     }
 
+    fn redis(&mut self, redis: &RawRedis) {
+        let files = [
+            ("redis.ca_file", &redis.ca_file),
+            ("redis.certificate_file", &redis.certificate_file),
+            ("redis.key_file", &redis.key_file),
+        ];
+        for (key, file) in files {
+            if let Some(file) = file {
+                self.unless(PathBuf::from(file).is_file(), key, format!("there is no file {file}"));
+            }
+        }
+        let both = redis.certificate_file.is_some() == redis.key_file.is_some();
+        self.unless(both, "redis.key_file", "a certificate and its key go together");
+        let named = redis.sentinel_user.is_none() || redis.sentinel_password.is_some();
+        self.unless(named, "redis.sentinel_password", "a name needs a password");
+        for (key, prefix) in [("redis.prefix", &redis.prefix), ("redis.channel_prefix", &redis.channel_prefix)] {
+            let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b':');
+            let fits = (1..=64).contains(&prefix.len()) && prefix.bytes().all(good);
+            self.unless(fits, key, "it has to be 1 to 64 characters of A-Z a-z 0-9 . _ - :");
+        }
+    }
+
     fn sizes(&mut self, outbox: &RawOutbox, engine: &RawEngine) {
         // Else one message that is allowed would close every viewer who cannot take it at once.
         self.unless(
@@ -123,6 +146,28 @@ fn origins(list: Vec<String>) -> Origins {
         [all] if all == "*" => Origins::Any,
         _ => Origins::List(list),
     }
+}
+
+fn redis(raw: RawRedis) -> Option<Redis> {
+    let sentinel = raw.sentinel_password.map(Secret::new);
+    Some(Redis {
+        url: Secret::new(raw.url?),
+        mode: match raw.mode.as_str() {
+            "classic" => Some(Mode::Classic),
+            "sharded" => Some(Mode::Sharded),
+            _ => None,
+        },
+        prefix: raw.prefix,
+        channel_prefix: raw.channel_prefix,
+        node_peers: match raw.node_peers.as_str() {
+            "always" => NodePeers::Always,
+            "never" => NodePeers::Never,
+            _ => NodePeers::Auto,
+        },
+        ca_file: raw.ca_file.map(PathBuf::from),
+        identity_files: raw.certificate_file.map(PathBuf::from).zip(raw.key_file.map(PathBuf::from)),
+        sentinel_login: sentinel.map(|password| (raw.sentinel_user.unwrap_or_default(), password)),
+    })
 }
 
 fn engine(raw: RawEngine) -> Engine {

@@ -20,6 +20,8 @@ mod tests;
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
+use haat_adapter::redis::{Mode, NodePeers};
+
 pub use layers::{Layers, Loaded, Source};
 pub use network::Network;
 pub use secret::Secret;
@@ -32,7 +34,7 @@ pub struct Config {
     /// Metrics and health; default `127.0.0.1:9090`.
     pub private_listen: SocketAddr,
     /// Redis of the fleet; without it this gateway is alone.
-    pub redis_url: Option<Secret<String>>,
+    pub redis: Option<Redis>,
     /// Which browser origins may connect.
     pub origins: Origins,
     /// Shards, 1 to 64; default the number of cores.
@@ -199,6 +201,27 @@ impl Rate {
     pub fn is_off(&self) -> bool {
         self.per_second <= 0.0
     }
+}
+
+/// Where the fleet's Redis is, and how it is used.
+#[derive(Debug, Clone)]
+pub struct Redis {
+    /// One server, Sentinels or a Cluster: see [`RedisSettings::url`](haat_adapter::redis::RedisSettings::url).
+    pub url: Secret<String>,
+    /// What gateways say to each other; `None` is what suits the kind of Redis.
+    pub mode: Option<Mode>,
+    /// Begins every key, and every channel that only haat uses; default `haat`.
+    pub prefix: String,
+    /// Begins the channels that Node gateways use too; default `socket.io`.
+    pub channel_prefix: String,
+    /// Whether there are Node gateways on the same Redis.
+    pub node_peers: NodePeers,
+    /// Certificates that the server's is checked against, PEM; default those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// The gateway's own certificate and key, PEM.
+    pub identity_files: Option<(PathBuf, PathBuf)>,
+    /// Name and password at the Sentinels.
+    pub sentinel_login: Option<(String, Secret<String>)>,
 }
 
 /// When a connection is too far behind.

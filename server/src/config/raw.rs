@@ -9,7 +9,6 @@ use serde::Deserialize;
 pub(super) struct Raw {
     pub listen: String,
     pub private_listen: String,
-    pub redis_url: Option<String>,
     pub origins: Vec<String>,
     pub shards: Option<usize>,
     pub guests: bool,
@@ -17,12 +16,29 @@ pub(super) struct Raw {
     pub drain_seconds: f64,
     pub recovery_seconds: f64,
     pub trusted_proxies: Vec<String>,
+    pub redis: RawRedis,
     pub log: RawLog,
     pub engine: RawEngine,
     pub auth: RawAuth,
     pub limits: RawLimits,
     pub outbox: RawOutbox,
     pub fanout: RawFanout,
+}
+
+#[cfg_attr(test, derive(Debug))]
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRedis {
+    pub url: Option<String>,
+    pub mode: String,
+    pub prefix: String,
+    pub channel_prefix: String,
+    pub node_peers: String,
+    pub ca_file: Option<String>,
+    pub certificate_file: Option<String>,
+    pub key_file: Option<String>,
+    pub sentinel_user: Option<String>,
+    pub sentinel_password: Option<String>,
 }
 
 #[cfg_attr(test, derive(Debug))]

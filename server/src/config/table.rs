@@ -35,7 +35,7 @@ impl Key {
 
     /// Whether its value must never be shown.
     pub fn is_secret(&self) -> bool {
-        matches!(self.kind, Kind::Secret | Kind::RedisUrl)
+        matches!(self.kind, Kind::Secret | Kind::Password | Kind::RedisUrl)
     }
 }
 
@@ -60,6 +60,8 @@ pub enum Kind {
     Path,
     /// An HS256 secret.
     Secret,
+    /// A password.
+    Password,
     /// A Redis URL.
     RedisUrl,
     /// Browser origins.
@@ -74,6 +76,16 @@ const HOUR: f64 = 3600.0;
 const MANY: i64 = 100_000_000;
 /// What a rate goes up to.
 const OFTEN: f64 = 1_000_000.0;
+/// What a Redis URL begins with.
+const REDIS_SCHEMES: [&str; 7] = [
+    "redis://",
+    "rediss://",
+    "unix://",
+    "redis+sentinel://",
+    "rediss+sentinel://",
+    "redis+cluster://",
+    "rediss+cluster://",
+];
 /// Bytes that HS256 needs of a secret (RFC 7518, 3.2).
 const SECRET_BYTES: usize = 32;
 
@@ -81,12 +93,6 @@ const SECRET_BYTES: usize = 32;
 pub const KEYS: &[Key] = &[
     key("listen", r#""0.0.0.0:3000""#, Kind::Address, "Where clients connect."),
     key("private_listen", r#""127.0.0.1:9090""#, Kind::Address, "Metrics and health. Keep it off the internet."),
-    unset(
-        "redis_url",
-        r#""redis://127.0.0.1:6379/0""#,
-        Kind::RedisUrl,
-        "Redis of the fleet. Without it this gateway is alone.",
-    ),
     key("origins", "[]", Kind::Origins, "Browser origins that may connect besides this host's own; \"*\" for all."),
     unset("shards", "4", Kind::Whole(1, 64), "Threads that serve connections. Not set: the number of cores."),
     key("guests", "true", Kind::Switch, "Whether connections without a token may watch."),
@@ -99,6 +105,51 @@ pub const KEYS: &[Key] = &[
         Kind::Networks,
         "Proxies whose X-Forwarded-For is believed: addresses, or blocks such as 10.0.0.0/8.",
     ),
+    unset(
+        "redis.url",
+        "\"redis://127.0.0.1:6379/0\"",
+        Kind::RedisUrl,
+        "Where it is: redis://, rediss:// for TLS, redis+sentinel://host,host/master, redis+cluster://host,host. Not set: this gateway is alone.",
+    ),
+    key(
+        "redis.mode",
+        "\"auto\"",
+        Kind::Choice(&["auto", "classic", "sharded"]),
+        "What gateways say to each other: as Node's createAdapter or createShardedAdapter. auto: sharded on a Cluster, else classic.",
+    ),
+    key(
+        "redis.prefix",
+        "\"haat\"",
+        Kind::Text,
+        "Begins every key and channel of our own. Deployments that share a Redis need different ones.",
+    ),
+    key(
+        "redis.channel_prefix",
+        "\"socket.io\"",
+        Kind::Text,
+        "Begins the channels that Node gateways use too: their adapter's key or channelPrefix.",
+    ),
+    key(
+        "redis.node_peers",
+        "\"auto\"",
+        Kind::Choice(&["auto", "always", "never"]),
+        "Whether Node gateways are on the same Redis, and get messages in their form. auto looks; Node's emitter is not found so.",
+    ),
+    unset(
+        "redis.ca_file",
+        "\"/etc/haat/redis-ca.pem\"",
+        Kind::Path,
+        "PEM certificates that Redis is checked against. Not set: those of the system.",
+    ),
+    unset(
+        "redis.certificate_file",
+        "\"/etc/haat/redis.pem\"",
+        Kind::Path,
+        "PEM certificate of this gateway, where Redis asks for one.",
+    ),
+    unset("redis.key_file", "\"/etc/haat/redis-key.pem\"", Kind::Path, "Its key."),
+    unset("redis.sentinel_user", "\"haat\"", Kind::Text, "Name at the Sentinels, where they ask for one."),
+    unset("redis.sentinel_password", "\"…\"", Kind::Password, "Password at the Sentinels."),
     key("log.filter", r#""info""#, Kind::Text, "Levels, also by module: \"info,haat_server::edge=debug\"."),
     key("log.format", r#""text""#, Kind::Choice(&["text", "json"]), "\"text\" for people, \"json\" for machines."),
     key("engine.path", r#""/socket.io/""#, Kind::Endpoint, "Path of the Socket.IO endpoint."),
@@ -220,6 +271,7 @@ pub const KEYS: &[Key] = &[
 
 /// What the tables of the file are about.
 pub const SECTIONS: &[(&str, &str)] = &[
+    ("redis", "The Redis that makes gateways a fleet."),
     ("log", "What is logged, and how."),
     ("engine", "How Engine.IO is spoken."),
     ("auth", "Who is who. At least one key is needed, unless it is run with --dev."),
@@ -253,9 +305,9 @@ impl Kind {
             Self::Endpoint => {
                 "a path that begins and ends with a slash, such as /socket.io/, of A-Z a-z 0-9 . _ ~ -".into()
             }
-            Self::Text | Self::Path => "a text".into(),
+            Self::Text | Self::Path | Self::Password => "a text".into(),
             Self::Secret => format!("a text of at least {SECRET_BYTES} bytes"),
-            Self::RedisUrl => "a URL that begins with redis://, rediss:// or unix://".into(),
+            Self::RedisUrl => format!("a URL that begins with {}", REDIS_SCHEMES.join(", ")),
             Self::Origins => "a list of origins such as https://shop.example, without a path, or * alone".into(),
             Self::Networks => "a list of addresses and blocks such as 10.0.0.0/8".into(),
         }
@@ -308,14 +360,14 @@ impl Kind {
         match (self, value) {
             (Self::Whole(min, max), Value::Integer(number)) => (min..=max).contains(number),
             (Self::Number(min, max), Value::Float(number)) => (min..=max).contains(number),
-            (Self::Switch, Value::Boolean(_)) | (Self::Text | Self::Path, Value::String(_)) => true,
+            (Self::Switch, Value::Boolean(_)) | (Self::Text | Self::Path | Self::Password, Value::String(_)) => true,
             (Self::Choice(words), Value::String(text)) => words.contains(&text.as_str()),
             (Self::Address, Value::String(text)) => text.parse::<SocketAddr>().is_ok(),
             (Self::Endpoint, Value::String(text)) => is_endpoint(text),
             (Self::Secret, Value::String(text)) => text.len() >= SECRET_BYTES,
-            (Self::RedisUrl, Value::String(text)) => ["redis://", "rediss://", "unix://"]
-                .iter()
-                .any(|scheme| text.len() > scheme.len() && text.starts_with(scheme)),
+            (Self::RedisUrl, Value::String(text)) => {
+                REDIS_SCHEMES.iter().any(|scheme| text.len() > scheme.len() && text.starts_with(scheme))
+            }
             _ => false,
         }
     }
@@ -392,9 +444,9 @@ mod tests {
             ("log.format", "JSON", false),
             ("auth.secret", "0123456789abcdef0123456789abcdef", true),
             ("auth.secret", "0123456789abcdef0123456789abcde", false),
-            ("redis_url", "redis://127.0.0.1", true),
-            ("redis_url", "rediss://", false),
-            ("redis_url", "http://127.0.0.1", false),
+            ("redis.url", "redis://127.0.0.1", true),
+            ("redis.url", "rediss://", false),
+            ("redis.url", "http://127.0.0.1", false),
             ("origins", "*", true),
             ("origins", "https://a.example, http://localhost:5173", true),
             ("origins", "https://a.example,*", false),
@@ -433,7 +485,7 @@ mod tests {
         let promised = [
             ("HAAT_LISTEN", "listen"),
             ("HAAT_PRIVATE_LISTEN", "private_listen"),
-            ("HAAT_REDIS_URL", "redis_url"),
+            ("HAAT_REDIS_URL", "redis.url"),
             ("HAAT_AUTH_SECRET", "auth.secret"),
             ("HAAT_ORIGINS", "origins"),
             ("HAAT_SHARDS", "shards"),

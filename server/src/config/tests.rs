@@ -56,7 +56,7 @@ fn defaults_are_those_of_the_contract() {
     let config = layers(&[], &[]).load().unwrap().config;
     assert_eq!(config.listen.to_string(), "0.0.0.0:3000");
     assert_eq!(config.private_listen.to_string(), "127.0.0.1:9090");
-    assert!(config.redis_url.is_none() && config.demo.is_none() && config.auth.keys.is_empty());
+    assert!(config.redis.is_none() && config.demo.is_none() && config.auth.keys.is_empty());
     assert_eq!((config.origins, config.guests), (Origins::Same, true));
     assert_eq!((config.drain, config.recovery), (Duration::from_secs(30), Duration::from_secs(120)));
     assert_eq!(config.shards, std::thread::available_parallelism().unwrap().get().min(64));
@@ -131,7 +131,7 @@ fn zero_switches_a_limit_off() {
 fn an_empty_variable_sets_nothing() {
     let empty = [("HAAT_REDIS_URL", ""), ("HAAT_AUTH_SECRET", ""), ("HAAT_LISTEN", ""), ("HAAT_SHARDS", "")];
     let config = layers(&empty, &[]).load().unwrap().config;
-    assert!(config.redis_url.is_none() && config.auth.keys.is_empty());
+    assert!(config.redis.is_none() && config.auth.keys.is_empty());
     assert_eq!(config.listen.port(), 3000);
 }
 
@@ -209,7 +209,7 @@ fn secrets_are_never_shown() {
         "[auth]\nsecret = \"canary".to_owned(),
         "[auth]\nsecret = [\"canary\"]".to_owned(),
         "[auth]\nsecret = \"canary\"".to_owned(),
-        "redis_url = \"canary\"".to_owned(),
+        "[redis]\nurl = \"canary\"".to_owned(),
     ];
     for text in broken {
         let (_file, layers) = with_file(&text);
