@@ -95,20 +95,22 @@ impl Rules<'_> {
     }
 
     fn redis(&mut self, redis: &RawRedis) {
-        let files = [
-            ("redis.ca_file", &redis.ca_file),
-            ("redis.certificate_file", &redis.certificate_file),
-            ("redis.key_file", &redis.key_file),
+        let needs = [
+            ("redis.ca_file", &redis.ca_file, None),
+            ("redis.certificate_file", &redis.certificate_file, Some(&redis.key_file)),
+            ("redis.key_file", &redis.key_file, Some(&redis.certificate_file)),
         ];
-        for (key, file) in files {
-            if let Some(file) = file {
-                self.unless(PathBuf::from(file).is_file(), key, format!("there is no file {file}"));
+        for (key, file, other) in needs {
+            let Some(file) = file else { continue };
+            if PathBuf::from(file).is_file() {
+                let both = other.is_none_or(Option::is_some);
+                self.unless(both, key, "a certificate and its key go together");
+            } else {
+                self.unless(false, key, format!("there is no file {file}"));
             }
         }
-        let both = redis.certificate_file.is_some() == redis.key_file.is_some();
-        self.unless(both, "redis.key_file", "a certificate and its key go together");
-        let named = redis.sentinel_user.is_none() || redis.sentinel_password.is_some();
-        self.unless(named, "redis.sentinel_password", "a name needs a password");
+        let known = redis.sentinel_user.is_none() || redis.sentinel_password.is_some();
+        self.unless(known, "redis.sentinel_user", "a name needs a password");
         for (key, prefix) in [("redis.prefix", &redis.prefix), ("redis.channel_prefix", &redis.channel_prefix)] {
             let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b':');
             let fits = (1..=64).contains(&prefix.len()) && prefix.bytes().all(good);

@@ -246,7 +246,7 @@ fn the_printed_defaults_are_the_defaults() {
     let (_file, layers) = with_file(&all);
     let found = mistakes(&layers);
     assert!(found.iter().all(|line| line.contains("there is no")), "{found:?}");
-    assert_eq!(found.len(), 3, "{found:?}");
+    assert_eq!(found.len(), 6, "{found:?}");
 }
 
 #[test]
