@@ -272,7 +272,7 @@ impl Live {
         tokio::task::spawn_local(async move {
             let result = answer.await;
             // The handler's last step and its answer are one: nothing is broadcast between them.
-            if live.rooms.data::<Visitor>(at).is_some_and(|current| Rc::ptr_eq(&current, &visitor)) {
+            if live.is_here(at, &visitor) {
                 live.reply(at, id, &name, result);
             }
             if orders {
@@ -285,11 +285,16 @@ impl Live {
     fn catch_up(self: &Rc<Self>, at: At, visitor: &Rc<Visitor>) {
         let waiting: VecDeque<Waiting> = visitor.backlog.take().map(|backlog| *backlog).unwrap_or_default();
         for Waiting { id, name, body } in waiting {
-            if self.rooms.id(at).is_none() {
+            if !self.is_here(at, visitor) {
                 return;
             }
             self.submit(at, visitor, id, Cow::Owned(name.into()), Cow::Owned(body.into()));
         }
+    }
+
+    /// Whether the socket is still this visitor's. It may have left its namespace, and another may have come in its place.
+    fn is_here(&self, at: At, visitor: &Rc<Visitor>) -> bool {
+        self.rooms.data::<Visitor>(at).is_some_and(|current| Rc::ptr_eq(&current, visitor))
     }
 
     /// Tells the client what came of its command.
@@ -369,6 +374,11 @@ async fn perform(command: &'static Command, mut call: Call) -> Result<Reply, Rej
             None if joins => return Err(Reject::not_found("stream")),
             None => call.live.views.ready(&call.stream).await?,
         };
+        if let Some((at, visitor)) = &call.caller.socket
+            && !call.live.is_here(*at, visitor)
+        {
+            return Err(Reject::new(Code::Internal, "the connection is gone"));
+        }
         if command.when == When::NotEnded && view.is_ended() {
             return Err(ended());
         }
