@@ -8,13 +8,18 @@ use serde::{
     de::{DeserializeOwned, MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
+use smallvec::SmallVec;
 
-use super::reject::{Code, Reject};
+use super::{
+    reject::{Code, Reject},
+    text::truncate,
+};
 
 /// Most characters of a stream's id, and of the ids of things in it.
 const MAX_ID: usize = 64;
 
-/// The members of a JSON object, each as its text. Where a name comes twice the last one counts, as in JavaScript.
+/// The members of a JSON object, each as its text. No name comes twice: it would mean one thing here and another to
+/// whoever reads the first of them.
 #[derive(Debug)]
 pub struct Body<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
@@ -27,7 +32,18 @@ impl<'a> Body<'a> {
         let mut json = serde_json::Deserializer::from_str(text);
         let members = json.deserialize_map(Members).map_err(|_| Self::wrong())?;
         json.end().map_err(|_| Self::wrong())?;
-        Ok(Self(members))
+        let body = Self(members);
+        match body.repeated() {
+            Some(name) => Err(Reject::new(Code::BadRequest, format!("\"{}\" is given twice", truncate(name, MAX_ID)))),
+            None => Ok(body),
+        }
+    }
+
+    /// A name that comes twice. There may be thousands of names.
+    fn repeated(&self) -> Option<&str> {
+        let mut names: SmallVec<[&str; 8]> = self.0.iter().map(|(name, _)| &**name).collect();
+        names.sort_unstable();
+        names.array_windows().find(|[one, next]| one == next).map(|[name, _]| *name)
     }
 
     fn wrong() -> Reject {
@@ -36,7 +52,7 @@ impl<'a> Body<'a> {
 
     /// The JSON text of a member.
     pub fn raw(&self, name: &str) -> Option<&'a str> {
-        self.0.iter().rev().find(|(member, _)| member == name).map(|(_, value)| value.get())
+        self.0.iter().find(|(member, _)| member == name).map(|(_, value)| value.get())
     }
 
     /// A member that must be there; `wanted` says what it must be.
@@ -135,9 +151,10 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_two_members_counts_and_names_may_be_escaped() {
-        let body = Body::parse(r#"{"te\u0078t":"a","text":"b","more":[{}]}"#).unwrap();
-        assert_eq!(body.get::<String>("text", "").unwrap(), "b");
+    fn no_member_comes_twice_and_names_may_be_escaped() {
+        for text in [r#"{"a":1,"b":2,"a":1}"#, r#"{"te\u0078t":"a","text":"b","more":[{}]}"#, r#"{"":1,"":1}"#] {
+            assert!(Body::parse(text).is_err(), "{text}");
+        }
         let body = Body::parse(r#"{"te\u0078t":"a"}"#).unwrap();
         assert_eq!(body.get::<String>("text", "").unwrap(), "a");
     }
