@@ -126,7 +126,11 @@ pub async fn mail(shard: Rc<Shard>, mut mailbox: mpsc::Receiver<Mail>, adopt: im
                 Mail::Poll(sid, request) => shard.poll(sid, request),
                 Mail::App(mail) => shard.app.mail(mail),
                 Mail::Drain(within) => shard.drain(within),
-                Mail::Stop => return shard.stop(),
+                Mail::Stop => {
+                    shard.stop();
+                    // The GETs that wait were answered; their connections have to write it.
+                    return tokio::task::yield_now().await;
+                }
             }
         }
     }

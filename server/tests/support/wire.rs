@@ -39,6 +39,7 @@ impl Answer {
 pub enum Seen {
     Text(String),
     Binary(Vec<u8>),
+    Pong(Vec<u8>),
     /// A close frame's code; `None` for an empty one.
     Close(Option<u16>),
     /// The connection ended.
@@ -112,7 +113,7 @@ impl Wire {
         answer
     }
 
-    /// The next frame, and the end of the connection as one. Pings of WebSocket are not expected.
+    /// The next frame, and the end of the connection as one.
     pub async fn frame(&mut self) -> Seen {
         loop {
             if let Some(seen) = self.buffered_frame() {
@@ -139,6 +140,7 @@ impl Wire {
         Some(match first & 0x0f {
             1 => Seen::Text(String::from_utf8(payload).expect("text is UTF-8")),
             2 => Seen::Binary(payload),
+            10 => Seen::Pong(payload),
             8 => Seen::Close(payload.first_chunk().map(|code| u16::from_be_bytes(*code))),
             other => panic!("unexpected opcode {other}"),
         })
@@ -149,6 +151,14 @@ impl Wire {
         match self.frame().await {
             Seen::Text(text) => text,
             other => panic!("{other:?} instead of a text"),
+        }
+    }
+
+    /// The next frame as a pong of WebSocket, and its payload.
+    pub async fn pong(&mut self) -> Vec<u8> {
+        match self.frame().await {
+            Seen::Pong(payload) => payload,
+            other => panic!("{other:?} instead of a pong"),
         }
     }
 
@@ -216,3 +226,69 @@ pub fn sid_of(open: &str) -> String {
     let open: serde_json::Value = serde_json::from_str(json).expect("an open packet is JSON");
     open["sid"].as_str().expect("a sid").to_owned()
 }
+
+/// One request on a connection of its own.
+pub async fn ask(address: SocketAddr, method: &str, target: &str, body: &str) -> Answer {
+    Wire::connect(address).await.ask(method, target, body).await
+}
+
+/// A session that polls, each request on a connection of its own.
+pub struct Polling {
+    pub address: SocketAddr,
+    /// Where its requests go.
+    pub target: String,
+    /// Where its WebSocket goes.
+    pub upgrade: String,
+}
+
+impl Polling {
+    /// Opens one; `base` is a target up to the name of the transport.
+    pub async fn open(address: SocketAddr, base: &str) -> Self {
+        let open = ask(address, "GET", &format!("{base}polling"), "").await;
+        let sid = sid_of(&open.body);
+        let target = |transport| format!("{base}{transport}&sid={sid}");
+        Self { address, target: target("polling"), upgrade: target("websocket") }
+    }
+
+    pub async fn get(&self) -> Answer {
+        ask(self.address, "GET", &self.target, "").await
+    }
+
+    pub async fn post(&self, packets: &str) -> Answer {
+        ask(self.address, "POST", &self.target, packets).await
+    }
+
+    /// The next body, which must come with 200.
+    pub async fn receive(&self) -> String {
+        let answer = self.get().await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.body
+    }
+
+    /// Packets that must be taken.
+    pub async fn send(&self, packets: &str) {
+        let answer = self.post(packets).await;
+        assert_eq!((answer.status, &*answer.body), (200, "ok"), "{packets}");
+    }
+
+    /// A GET that waits. It has come behind a POST on one connection, which goes to the session's shard; once that is
+    /// answered, and one more, the shard has taken the GET.
+    pub async fn wait(&self) -> Wire {
+        let mut wire = Wire::connect(self.address).await;
+        let target = &self.target;
+        let post = format!("POST {target} HTTP/1.1\r\nHost: haat\r\nContent-Length: 1\r\n\r\n6");
+        let get = format!("GET {target} HTTP/1.1\r\nHost: haat\r\n\r\n");
+        wire.write([post, get].concat().as_bytes()).await;
+        assert_eq!(wire.answer().await.body, "ok");
+        self.send("6").await;
+        wire
+    }
+
+    /// Waits until the session is not known any more.
+    pub async fn forgotten(&self) {
+        patiently("end of the session", async { while self.get().await.body != UNKNOWN {} }).await;
+    }
+}
+
+/// What a request of a session that there is not is answered.
+pub const UNKNOWN: &str = r#"{"code":1,"message":"Session ID unknown"}"#;

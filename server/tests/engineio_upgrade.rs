@@ -5,14 +5,13 @@ mod support;
 use serde_json::Value;
 use support::{
     echo::{ENGINE_IO, Echo, SOCKET_IO},
-    wire::{Seen, Wire, client_frame, sid_of},
+    wire::{Polling, Seen, UNKNOWN, Wire, ask, client_frame},
 };
 
 /// A polling session: where its requests go, and where its WebSocket does.
 async fn open(echo: &Echo, base: &str) -> (String, String) {
-    let open = Wire::connect(echo.address).await.ask("GET", &format!("{base}polling"), "").await;
-    let sid = sid_of(&open.body);
-    (format!("{base}polling&sid={sid}"), format!("{base}websocket&sid={sid}"))
+    let Polling { target, upgrade, .. } = Polling::open(echo.address, base).await;
+    (target, upgrade)
 }
 
 /// A WebSocket that has probed.
@@ -46,8 +45,8 @@ async fn what_comes_in_one_piece_with_the_upgrade_is_served_in_order() {
 async fn a_binary_event_right_behind_the_upgrade_is_one_event() {
     let echo = Echo::start();
     let (polls, target) = open(&echo, SOCKET_IO).await;
-    Wire::connect(echo.address).await.ask("POST", &polls, "40").await;
-    let connected = Wire::connect(echo.address).await.ask("GET", &polls, "").await;
+    ask(echo.address, "POST", &polls, "40").await;
+    let connected = ask(echo.address, "GET", &polls, "").await;
     assert!(connected.body.starts_with("40{"), "{connected:?}");
     let mut socket = probed(&echo, &target).await;
     let event = br#"451-["message",{"_placeholder":true,"num":0}]"#;
@@ -65,8 +64,8 @@ async fn a_close_right_behind_the_upgrade_ends_the_session() {
     socket.write(&[client_frame(1, b"5"), client_frame(8, &1000_u16.to_be_bytes())].concat()).await;
     assert_eq!(socket.frame().await, Seen::Close(Some(1000)));
     assert_eq!(socket.frame().await, Seen::End);
-    let after = Wire::connect(echo.address).await.ask("GET", &polls, "").await;
-    assert_eq!((after.status, &*after.body), (400, r#"{"code":1,"message":"Session ID unknown"}"#));
+    let after = ask(echo.address, "GET", &polls, "").await;
+    assert_eq!((after.status, &*after.body), (400, UNKNOWN));
 }
 
 #[tokio::test]
@@ -75,9 +74,9 @@ async fn what_is_said_while_it_upgrades_leaves_on_the_websocket() {
     let (polls, target) = open(&echo, ENGINE_IO).await;
     let mut socket = probed(&echo, &target).await;
     // A GET of a session that probes returns, with a noop if there is nothing else.
-    assert_eq!(Wire::connect(echo.address).await.ask("GET", &polls, "").await.body, "6");
+    assert_eq!(ask(echo.address, "GET", &polls, "").await.body, "6");
     for text in ["4a", "4b\x1e4c"] {
-        assert_eq!(Wire::connect(echo.address).await.ask("POST", &polls, text).await.body, "ok");
+        assert_eq!(ask(echo.address, "POST", &polls, text).await.body, "ok");
     }
     socket.say("5").await;
     for text in ["4a", "4b", "4c"] {
@@ -107,7 +106,7 @@ async fn after_the_upgrade_polls_are_refused_and_the_session_lives() {
     socket.say("4hello").await;
     assert_eq!(socket.text().await, "4hello");
     for (method, body) in [("GET", ""), ("POST", "4x")] {
-        let answer = Wire::connect(echo.address).await.ask(method, &polls, body).await;
+        let answer = ask(echo.address, method, &polls, body).await;
         assert_eq!((answer.status, &*answer.body), (400, r#"{"code":3,"message":"Bad request"}"#));
     }
     socket.say("4still here").await;
@@ -139,9 +138,9 @@ async fn a_websocket_that_says_something_else_first_is_closed_and_polling_goes_o
         socket.say(first).await;
         assert_eq!(socket.frame().await, Seen::Close(None), "{first}");
     }
-    let post = Wire::connect(echo.address).await.ask("POST", &polls, "4still polling").await;
+    let post = ask(echo.address, "POST", &polls, "4still polling").await;
     assert_eq!(post.body, "ok");
-    assert_eq!(Wire::connect(echo.address).await.ask("GET", &polls, "").await.body, "4still polling");
+    assert_eq!(ask(echo.address, "GET", &polls, "").await.body, "4still polling");
 }
 
 #[tokio::test]
@@ -160,7 +159,7 @@ async fn an_upgrade_that_is_given_up_can_be_tried_again() {
         }
     };
     assert_eq!(silent.frame().await, Seen::Close(None));
-    Wire::connect(echo.address).await.ask("POST", &polls, "4queued").await;
+    ask(echo.address, "POST", &polls, "4queued").await;
     let mut socket = probed(&echo, &target).await;
     socket.say("5").await;
     assert_eq!(socket.text().await, "4queued");

@@ -1,0 +1,72 @@
+//! The end of an Engine.IO session, whoever wants it.
+
+mod support;
+
+use support::{
+    echo::{ENGINE_IO, Echo},
+    patiently,
+    wire::{Polling, Seen, Wire, client_frame},
+};
+
+async fn open(echo: &Echo) -> Wire {
+    let mut wire = Wire::socket(echo.address, &format!("{ENGINE_IO}websocket")).await;
+    assert!(wire.text().await.starts_with("0{"));
+    wire
+}
+
+#[tokio::test]
+async fn a_close_packet_closes_a_websocket() {
+    let echo = Echo::start();
+    let mut socket = open(&echo).await;
+    socket.say("1").await;
+    assert_eq!(socket.frame().await, Seen::Close(None));
+    assert_eq!(socket.frame().await, Seen::End);
+}
+
+#[tokio::test]
+async fn a_close_frame_is_answered_with_its_code() {
+    let echo = Echo::start();
+    for (payload, answer) in [(&b""[..], None), (&[3, 232], Some(1000)), (&[3, 233, b'b', b'y', b'e'], Some(1001))] {
+        let mut socket = open(&echo).await;
+        // What was asked before is answered before.
+        socket.write(&[client_frame(1, b"4last"), client_frame(8, payload)].concat()).await;
+        assert_eq!(socket.text().await, "4last");
+        assert_eq!(socket.frame().await, Seen::Close(answer));
+        assert_eq!(socket.frame().await, Seen::End);
+    }
+}
+
+#[tokio::test]
+async fn a_close_packet_ends_a_session_that_polls() {
+    let echo = Echo::start();
+    let session = Polling::open(echo.address, ENGINE_IO).await;
+    let mut waiting = session.wait().await;
+    session.send("1").await;
+    assert_eq!(waiting.answer().await.body, "6");
+    session.forgotten().await;
+}
+
+#[tokio::test]
+async fn a_server_that_stops_says_so_to_everybody() {
+    let echo = Echo::start();
+    let mut socket = open(&echo).await;
+    let session = Polling::open(echo.address, ENGINE_IO).await;
+    let mut waiting = session.wait().await;
+    let stop = tokio::spawn(echo.gateway.stop());
+    assert_eq!(socket.frame().await, Seen::Close(Some(1012)));
+    assert_eq!(waiting.answer().await.body, "1");
+    patiently("stop", stop).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_without_a_word_is_gone() {
+    let world = support::World::start(&[]).await;
+    let watcher = &mut world.guest().await;
+    let _supplier = world.supplier(&["main"]).await;
+    watcher.join("main").await;
+    let mut other = world.guest().await;
+    other.join("main").await;
+    while watcher.event("viewers").await[0]["count"] != 2 {}
+    other.drop_connection().await;
+    while watcher.event("viewers").await[0]["count"] != 1 {}
+}
