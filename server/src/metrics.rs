@@ -1,4 +1,8 @@
-//! Every number that the gateway counts, by name. Shards count in plain integers and add them once a second.
+//! Every number that the gateway counts, by name. Shards count in plain integers and add them once a second. A label is one
+//! of a closed set: never a name, an id or a text of a client.
+//!
+//! What is refused counts once: as the end of a session, by reason, if the session ends for it; else as a reject, by the
+//! layer that refuses and by reason.
 
 use std::{cell::Cell, time::Duration};
 
@@ -69,7 +73,8 @@ impl ShardMetrics {
     }
 }
 
-/// A request was refused before it became a session.
+/// Something was refused or ignored, and no session ended for it. The layers: `edge` for connections, `http` for requests,
+/// `engine` and `socket` for packets, `connect` for tokens and namespaces, `command` for commands.
 pub fn refused(layer: &'static str, reason: &'static str) {
     metrics::counter!("haat_rejects_total", "layer" => layer, "reason" => reason).increment(1);
 }

@@ -571,6 +571,7 @@ async fn what_a_broken_poll_should_have_brought_is_recovered() {
     assert_eq!(poller.post(&format!("40{auth}")).await.body, "ok");
     let connected: Value = serde_json::from_str(&poller.get().await.body[2..]).unwrap();
     assert_eq!(poller.post(r#"420["stream:join",{"stream":"main"}]"#).await.body, "ok");
+    while !poller.get().await.body.contains("430[") {}
     supplier.say("main", "seen").await;
     let mut seen = String::new();
     while !seen.contains("\"seen\"") {

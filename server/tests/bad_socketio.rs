@@ -240,13 +240,15 @@ async fn connects_that_are_refused() {
     }
 
     for auth in [
-        json!({ "token": "" }),
-        json!({ "token": 5 }),
-        json!({ "token": {} }),
-        json!({ "token": ["a"] }),
-        json!({ "token": true }),
-        json!({ "token": "a.b.c" }),
-        json!({ "token": "t".repeat(60_000) }),
+        r#"{"token":""}"#,
+        r#"{"token":5}"#,
+        r#"{"token":{}}"#,
+        r#"{"token":["a"]}"#,
+        r#"{"token":true}"#,
+        r#"{"token":"a.b.c"}"#,
+        r#"{"token":"\ud800"}"#,
+        r#"{"token":null,"token":"a.b.c"}"#,
+        &format!(r#"{{"token":"{}"}}"#, "t".repeat(60_000)),
     ] {
         let row = format!("BS5 {auth:.60}");
         let mut wire = Wire::session(world.address).await;

@@ -130,3 +130,23 @@ pub enum AuthError {
     #[error("the token's claim {0} is missing or not valid")]
     Claim(&'static str),
 }
+
+impl AuthError {
+    /// A fixed word for metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Missing => "token_missing",
+            Self::TooLong => "token_too_long",
+            Self::Malformed => "token_malformed",
+            Self::Critical => "token_critical",
+            Self::Algorithm => "token_algorithm",
+            Self::UnknownKey => "token_unknown_key",
+            Self::Signature => "token_signature",
+            Self::Expired => "token_expired",
+            Self::Early => "token_early",
+            Self::Audience => "token_audience",
+            Self::Issuer => "token_issuer",
+            Self::Claim(_) => "token_claim",
+        }
+    }
+}

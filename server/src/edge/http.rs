@@ -49,9 +49,8 @@ pub async fn serve(edge: Rc<Edge>, stream: TcpStream, peer: SocketAddr, read: Ve
             metrics::refused("http", "too_large");
         } else if error.is_parse() {
             metrics::refused("http", "malformed");
-        } else if error.is_timeout() {
-            metrics::refused("http", "timeout");
         }
+        // A timeout is no refusal: most connections that it ends have had their answers, and are idle.
         io::Error::other(error)
     })
 }
@@ -220,10 +219,8 @@ fn respond(answer: PollAnswer) -> Response<Body> {
     match answer {
         PollAnswer::Body(body) => content("text/plain; charset=UTF-8", body),
         PollAnswer::Ok => content("text/html", "ok".to_owned()),
-        PollAnswer::Overlap | PollAnswer::Wait(_) => {
-            metrics::refused("engine", "overlap");
-            closing(status(StatusCode::BAD_REQUEST))
-        }
+        // The session has ended for it, which is counted there.
+        PollAnswer::Overlap | PollAnswer::Wait(_) => closing(status(StatusCode::BAD_REQUEST)),
         PollAnswer::Unknown => engine_error(AskError::Session),
         PollAnswer::WrongTransport => engine_error(AskError::Request),
     }
@@ -246,8 +243,11 @@ async fn post(edge: &Rc<Edge>, sid: SessionId, request: Request<Incoming>) -> Re
             done.await.map_or_else(|_| engine_error(AskError::Session), respond)
         }
         Err(code) => {
-            metrics::refused("engine", "post");
-            receiving.failed = Some(code == StatusCode::PAYLOAD_TOO_LARGE);
+            let too_large = code == StatusCode::PAYLOAD_TOO_LARGE;
+            if too_large {
+                metrics::refused("engine", "too_large");
+            }
+            receiving.failed = Some(too_large);
             closing(status(code))
         }
     }

@@ -151,6 +151,7 @@ async fn open(edge: &Rc<Edge>, fresh: Fresh) -> io::Result<()> {
 
 /// A WebSocket that is closed at once with an empty close frame.
 async fn refuse(fresh: Fresh) -> io::Result<()> {
+    metrics::refused("engine", "bad_upgrade");
     let mut answer = fresh.answer;
     answer.extend_from_slice(&[0x88, 0]);
     write_all(&fresh.stream, &answer).await
@@ -175,7 +176,12 @@ pub async fn probe(edge: &Rc<Edge>, sid: SessionId, fresh: Fresh) -> io::Result<
             conn::take_over(edge.shard.clone(), key, io, reader, rest, end);
             Ok(())
         }
-        _ => {
+        outcome => {
+            // One that hangs up has changed its mind.
+            let hung_up = matches!(&outcome, Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof);
+            if !hung_up {
+                metrics::refused("engine", "bad_probe");
+            }
             set_probing(edge, key, false);
             write_all(&io, &[0x88, 0]).await
         }

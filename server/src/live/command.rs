@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     auth::{Identity, Role},
+    metrics,
     room::At,
 };
 
@@ -299,6 +300,9 @@ impl Live {
 
     /// Tells the client what came of its command.
     fn reply(&self, at: At, id: Option<u64>, name: &str, result: Result<Reply, Reject>) {
+        if let Err(reject) = &result {
+            metrics::refused("command", reject.code.as_str());
+        }
         let namespace = self.rooms.hub.namespace_name(at.namespace);
         let frame = match (id, result) {
             (Some(id), Ok(reply)) => socket::ack(namespace, id, &format!("[{}]", reply.json()), &[]),

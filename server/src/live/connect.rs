@@ -59,9 +59,13 @@ impl Former {
 impl Live {
     /// A client wants in.
     pub(super) fn connecting(self: &Rc<Self>, at: At, auth: &str) {
-        let identity = Body::parse(auth).and_then(|auth| Ok((self.identify(&auth)?, Former::of(&auth))));
+        let identity = Body::parse(auth)
+            .map_err(|_| AuthError::Malformed)
+            .and_then(|auth| Ok((self.identify(&auth)?, Former::of(&auth))));
         match identity {
-            Err(reject) => {
+            Err(error) => {
+                crate::metrics::refused("connect", error.label());
+                let reject = unauthorized(error);
                 // Node's clients read `message`, programs `data`.
                 let code = reject.code.as_str();
                 let error =
@@ -84,15 +88,12 @@ impl Live {
         }
     }
 
-    fn identify(&self, auth: &Body<'_>) -> Result<Rc<Identity>, Reject> {
+    fn identify(&self, auth: &Body<'_>) -> Result<Rc<Identity>, AuthError> {
         let token = match auth.raw("token") {
             None | Some("null") => None,
-            Some(_) => Some(
-                auth.get::<String>("token", "a text")
-                    .map_err(|reject| Reject { code: Code::Unauthorized, ..reject })?,
-            ),
+            Some(_) => Some(auth.get::<String>("token", "a text").map_err(|_| AuthError::Malformed)?),
         };
-        self.shared.verifier.admit(token.as_deref()).map(Rc::new).map_err(unauthorized)
+        self.shared.verifier.admit(token.as_deref()).map(Rc::new)
     }
 
     /// Lets a client in as somebody new.

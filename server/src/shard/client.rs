@@ -17,6 +17,7 @@ use haat_protocol::{
 use super::Shard;
 use crate::{
     close::CloseReason,
+    metrics,
     room::{At, app::Raw},
     transport::SessionKey,
 };
@@ -63,7 +64,7 @@ impl Shard {
             // A client of Engine.IO 4 does not ping.
             EnginePacket::Ping(_) => return Err(CloseReason::TransportError),
             EnginePacket::Close => return Err(CloseReason::TransportClose),
-            EnginePacket::Open | EnginePacket::Upgrade | EnginePacket::Noop => {}
+            EnginePacket::Open | EnginePacket::Upgrade | EnginePacket::Noop => metrics::refused("engine", "ignored"),
         }
         Ok(())
     }
@@ -104,11 +105,10 @@ impl Shard {
         }
         match packet.body {
             Body::Event(event) => self.app.event(at, event),
-            Body::Ack(ack) => {
-                if let Some(handle) = ack.id.and_then(|id| self.rooms.answered(at, id)) {
-                    handle(Ok(&ack.args));
-                }
-            }
+            Body::Ack(ack) => match ack.id.and_then(|id| self.rooms.answered(at, id)) {
+                Some(handle) => handle(Ok(&ack.args)),
+                None => metrics::refused("socket", "ignored"),
+            },
             Body::Disconnect => {
                 if let Some(left) = self.rooms.leave_namespace(at) {
                     self.app.disconnected(at, left, CloseReason::ClientLeft);
@@ -145,6 +145,7 @@ impl Shard {
         if strangers.is_none_or(|count| count >= MAX_STRANGERS) {
             return Err(CloseReason::BadPacket);
         }
+        metrics::refused("connect", "namespace");
         let error = r#"{"message":"Invalid namespace"}"#;
         self.rooms.emit(key, &socket::connect_error(&packet.namespace, error));
         Ok(())
