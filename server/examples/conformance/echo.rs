@@ -45,7 +45,7 @@ impl Echo {
 }
 
 /// The JSON array `args` without its brackets and its first `skip` elements.
-fn rest(args: &str, skip: usize) -> String {
+pub fn rest(args: &str, skip: usize) -> String {
     let values: Vec<&serde_json::value::RawValue> = serde_json::from_str(args).unwrap_or_default();
     values.iter().skip(skip).map(|value| value.get()).collect::<Vec<_>>().join(",")
 }
