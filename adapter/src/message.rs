@@ -1,7 +1,9 @@
 //! What gateways say to each other.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 /// An event as it crosses gateways: the JSON array of its name and arguments, and the binary attachments that
 /// its placeholders (`{"_placeholder":true,"num":n}`) stand for.
@@ -103,19 +105,36 @@ pub struct Replies {
     pub answers: Vec<Vec<serde_json::Value>>,
 }
 
-/// Where an answer goes. Dropped unanswered, this gateway counts as one that did not answer; the asker goes on waiting for
-/// the others, until its deadline.
+/// Where an answer goes, and until when. Dropped unanswered, this gateway counts as one that did not answer; the asker goes
+/// on waiting for the others, until its deadline.
 #[derive(Debug)]
-pub struct Reply(mpsc::Sender<Vec<serde_json::Value>>);
+pub struct Reply {
+    answers: mpsc::Sender<Vec<serde_json::Value>>,
+    deadline: Instant,
+}
+
+/// How long an asker waits who does not say.
+const PATIENCE: Duration = Duration::from_secs(4);
 
 impl Reply {
-    /// Makes a reply that sends into `answers`.
+    /// Makes a reply that sends into `answers`. Its deadline is in 4 s.
     pub fn new(answers: mpsc::Sender<Vec<serde_json::Value>>) -> Self {
-        Self(answers)
+        Self { answers, deadline: Instant::now() + PATIENCE }
+    }
+
+    /// The same with this deadline.
+    #[must_use]
+    pub fn until(self, deadline: Instant) -> Self {
+        Self { deadline, ..self }
+    }
+
+    /// When the asker gives up. Say before that what there is to say: half an answer is better than none.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
     }
 
     /// Sends the answer. An asker that has gone away is no error.
     pub fn send(self, values: Vec<serde_json::Value>) {
-        let _ = self.0.try_send(values);
+        let _ = self.answers.try_send(values);
     }
 }

@@ -33,8 +33,6 @@ use crate::{
 
 /// Connections that wait to be accepted. The kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
-/// How long the shards of one gateway may take to answer a question of another.
-const SERVE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Makes the application of a shard, on its thread.
 pub type AppFactory = Arc<dyn Fn(Rc<Rooms>) -> Rc<dyn App> + Send + Sync>;
@@ -294,7 +292,10 @@ impl Inbound for Arrivals {
         let Some(target) = self.local(target).map(Arc::new) else { return reply.send(Vec::new()) };
         let shards = self.hub.shards();
         let (sender, mut answers) = mpsc::channel(shards);
-        self.hub.send_all(|| Mail::Serve(target.clone(), request.clone(), Reply::new(sender.clone())));
+        // What a shard says late still has to be put together and to travel before the asker gives up.
+        let (for_shards, for_all) = (within(reply.deadline(), 0.8), within(reply.deadline(), 0.9));
+        self.hub
+            .send_all(|| Mail::Serve(target.clone(), request.clone(), Reply::new(sender.clone()).until(for_shards)));
         drop(sender);
         self.runtime.spawn(async move {
             let mut all = Vec::new();
@@ -303,10 +304,16 @@ impl Inbound for Arrivals {
                     all.extend(values);
                 }
             };
-            let _ = tokio::time::timeout(SERVE_TIMEOUT, collect).await;
+            let _ = tokio::time::timeout_at(for_all, collect).await;
             reply.send(all);
         });
     }
+}
+
+/// The moment at which this part of the time until `deadline` is over.
+fn within(deadline: Instant, part: f64) -> Instant {
+    let now = Instant::now();
+    now + deadline.saturating_duration_since(now).mul_f64(part)
 }
 
 /// Tells an adapter of the rooms that this gateway holds.

@@ -128,7 +128,7 @@ impl Adapter for Gateway {
             }
             let (answers, answered) = mpsc::channel(expected.max(1));
             for inbound in others {
-                inbound.serve(request.clone(), Reply::new(answers.clone()));
+                inbound.serve(request.clone(), Reply::new(answers.clone()).until(deadline));
             }
             Ok((answered, expected))
         });

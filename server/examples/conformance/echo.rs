@@ -73,7 +73,7 @@ impl App for Echo {
                         asker.emit(at, "answer", &rest(args, 0), &[]);
                     }
                 };
-                self.rooms.ask(at, &format!(r#"["question"{comma}{args}]"#), Box::new(answered));
+                self.rooms.ask(at, &format!(r#"["question"{comma}{args}]"#), &event.attachments, Box::new(answered));
             }
             ("volatile", _) => {
                 let frame = self.event(at, "volatile-back", &args, &event.attachments);

@@ -25,6 +25,7 @@ use std::{
     time::Instant,
 };
 
+use bytes::Bytes;
 use haat_protocol::{Class, Frame, Id, socket};
 use tokio::sync::Notify;
 
@@ -249,8 +250,9 @@ impl Rooms {
         self.state.borrow().ids.get(&id).copied()
     }
 
-    /// Sends an event that the client is to answer; `handle` gets the answer. At most 256 answers are waited for.
-    pub fn ask(&self, at: At, args: &str, handle: AckHandler) {
+    /// Sends an event that the client is to answer; `handle` gets the answer, and is dropped if the socket goes away before.
+    /// At most 256 answers are waited for.
+    pub fn ask(&self, at: At, args: &str, attachments: &[Bytes], handle: AckHandler) {
         let mut state = self.state.borrow_mut();
         let Some(socket) = state.session_mut(at.key).and_then(|session| session.socket_mut(at.namespace)) else {
             return;
@@ -261,7 +263,7 @@ impl Rooms {
         acks.waiting.insert(id, handle);
         let oldest = (acks.waiting.len() > MAX_ACKS).then(|| acks.waiting.keys().min().copied()).flatten();
         let given_up = oldest.and_then(|id| acks.waiting.remove(&id));
-        let frame = socket::event(self.hub.namespace_name(at.namespace), Some(id), args, &[]);
+        let frame = socket::event(self.hub.namespace_name(at.namespace), Some(id), args, attachments);
         state.queue(at.key.index, &frame, Instant::now(), &self.counters);
         self.wake.notify_one();
         drop(state);

@@ -47,7 +47,8 @@ pub struct Socket {
     pub acks: Option<Box<Acks>>,
 }
 
-/// What is done with the answer to an event: its arguments as a JSON array, or the reason why there is none.
+/// What is done with the answer to an event: its arguments as a JSON array, or the reason why there is none. It is dropped
+/// uncalled when its socket goes away, in the midst of the rooms' work: dropping it must not call into them.
 pub type AckHandler = Box<dyn FnOnce(Result<&str, CloseReason>)>;
 
 /// Events of ours that wait for an answer.

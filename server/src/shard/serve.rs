@@ -1,13 +1,17 @@
 //! Questions and orders of other gateways, about the sockets of this shard.
 
-use std::rc::Rc;
+use std::{
+    cell::{Cell, RefCell},
+    rc::{Rc, Weak},
+};
 
-use haat_adapter::{Reply, Request};
+use haat_adapter::{Event, Reply, Request};
 use haat_protocol::socket;
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
 use super::Shard;
-use crate::{hub::mailbox::LocalTarget, room::At};
+use crate::{close::CloseReason, hub::mailbox::LocalTarget, room::At};
 
 impl Shard {
     /// Does what `request` asks with the sockets of `target`, and answers it if it wants an answer.
@@ -25,13 +29,13 @@ impl Shard {
                     self.disconnect(at, close);
                 }
             }
-            Request::BroadcastAck(broadcast) => self.ask_all(&sockets, &broadcast.event.args, reply),
+            Request::BroadcastAck(broadcast) => self.ask_all(&sockets, &broadcast.event, reply),
             // Nobody listens to events between servers here; an answer of nothing spares the asker its timeout.
             Request::ServerSideEmit { .. } => reply.send(Vec::new()),
         }
     }
 
-    fn describe(&self, at: At) -> Option<serde_json::Value> {
+    fn describe(&self, at: At) -> Option<Value> {
         let id = self.rooms.id(at)?;
         let address = self.rooms.with(at.key, |session| session.address)?;
         let mut rooms = vec![id.to_string()];
@@ -40,36 +44,53 @@ impl Shard {
         Some(json!({ "id": id.as_str(), "rooms": rooms, "handshake": handshake, "data": {} }))
     }
 
-    /// Collects the first argument of each client's answer. Sockets that are gone before they answer count as silent.
-    fn ask_all(&self, sockets: &[At], args: &str, reply: Reply) {
-        let pending = Rc::new(std::cell::RefCell::new((sockets.len(), Vec::new(), Some(reply))));
-        let finish = |pending: &std::cell::RefCell<(usize, Vec<serde_json::Value>, Option<Reply>)>| {
-            let mut pending = pending.borrow_mut();
-            let answers = std::mem::take(&mut pending.1);
-            if let Some(reply) = pending.2.take() {
-                reply.send(answers);
-            }
-        };
-        if sockets.is_empty() {
-            return finish(&pending);
-        }
+    /// Collects the first argument of each client's answer. Those who are gone or silent say nothing, and keep nobody back.
+    fn ask_all(&self, sockets: &[At], event: &Event, reply: Reply) {
+        let answers = Answers::new(reply);
         for at in sockets {
-            let pending = pending.clone();
-            let handle = Box::new(move |answer: Result<&str, _>| {
-                let first = answer.ok().and_then(|args| serde_json::from_str::<Vec<serde_json::Value>>(args).ok());
-                let mut state = pending.borrow_mut();
-                state.0 -= 1;
-                if let Some(first) = first.and_then(|args| args.into_iter().next()) {
-                    state.1.push(first);
-                }
-                let done = state.0 == 0;
-                drop(state);
-                if done {
-                    finish(&pending);
+            let answers = answers.clone();
+            let handle = move |answer: Result<&str, CloseReason>| {
+                let args = answer.ok().and_then(|args| serde_json::from_str::<Vec<Value>>(args).ok());
+                answers.values.borrow_mut().extend(args.and_then(|args| args.into_iter().next()));
+            };
+            self.rooms.ask(*at, &event.args, &event.attachments, Box::new(handle));
+        }
+    }
+}
+
+/// The answers of many clients, sent once: when nobody is left who could add one, or when time is up.
+struct Answers {
+    values: RefCell<Vec<Value>>,
+    reply: Cell<Option<Reply>>,
+    timer: JoinHandle<()>,
+}
+
+impl Answers {
+    fn new(reply: Reply) -> Rc<Self> {
+        Rc::new_cyclic(|answers: &Weak<Self>| {
+            let (answers, deadline) = (answers.clone(), reply.deadline());
+            let timer = tokio::task::spawn_local(async move {
+                tokio::time::sleep_until(deadline).await;
+                if let Some(answers) = answers.upgrade() {
+                    answers.send();
                 }
             });
-            self.rooms.ask(*at, args, handle);
+            Self { values: RefCell::default(), reply: Cell::new(Some(reply)), timer }
+        })
+    }
+
+    fn send(&self) {
+        if let Some(reply) = self.reply.take() {
+            reply.send(self.values.take());
         }
+    }
+}
+
+/// Everybody who was asked holds the answers until they have answered or are gone.
+impl Drop for Answers {
+    fn drop(&mut self) {
+        self.send();
+        self.timer.abort();
     }
 }
 
@@ -82,6 +103,6 @@ fn each(sockets: &[At], rooms: &[String], act: impl Fn(At, &str) -> bool) {
 }
 
 /// The frame of an event that comes from elsewhere, for the clients here.
-pub fn frame_of(namespace: &str, event: &haat_adapter::Event) -> haat_protocol::Frame {
+pub fn frame_of(namespace: &str, event: &Event) -> haat_protocol::Frame {
     socket::event(namespace, None, &event.args, &event.attachments)
 }
