@@ -4,7 +4,7 @@
 //!
 //! - [`Adapter`] carries broadcasts and questions between gateways, at most once, as Socket.IO's adapters do.
 //! - [`Store`] holds what a fleet must agree on: each stream's log and state, sessions that may come back,
-//!   and the counters of the audience. Every method is one atomic step.
+//!   the counters of the audience, and which gateways there are. Every method is one atomic step.
 //! - [`Inbound`] is what a gateway gives to both: where a peer's message or a log entry arrives.
 //!
 //! [`memory`] is the embedded engine: one process, no Redis, the same semantics.
@@ -13,6 +13,7 @@
 //! plus attachments, and the gateway encodes it once for its own viewers.
 
 mod cluster;
+mod lease;
 pub mod memory;
 mod message;
 pub mod msgpack;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 
+pub use lease::GatewayLease;
 pub use message::{Broadcast, Event, Flags, Peer, Replies, Reply, Request, Target};
 pub use store::{
     Append, Appended, Check, Counter, Entry, LogRead, Once, Position, SavedSession, SessionRoom, Share, Snapshot,

@@ -5,6 +5,8 @@ use std::{sync::Arc, time::Duration};
 use futures::future::BoxFuture;
 use haat_protocol::Id;
 
+use crate::GatewayLease;
+
 /// The state that a fleet shares. Every method is one atomic step, and all engines behave alike
 /// (`tests/contract.rs` is run against each).
 ///
@@ -69,6 +71,14 @@ pub trait Store: Send + Sync + 'static {
 
     /// The session saved under `pid`, which stays saved: a recovery that fails half-way can be tried again.
     fn session(&self, pid: Id) -> BoxFuture<'_, Result<Option<SavedSession>, StoreError>>;
+
+    /// Renews the lease of the gateway `me` until `ttl` from now, in place of what it was before, and returns the leases that
+    /// are alive, `me` among them, by number. A `ttl` of zero withdraws it.
+    fn gateways<'a>(
+        &'a self,
+        me: &'a GatewayLease,
+        ttl: Duration,
+    ) -> BoxFuture<'a, Result<Vec<GatewayLease>, StoreError>>;
 }
 
 /// A point in a stream's log. `seq` counts from 1; 0 is before the first entry. A log that lost its data starts a new

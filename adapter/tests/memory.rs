@@ -14,8 +14,8 @@ use std::{
 use fleet::{Manner, Recorder, at, chat, chat_data, new, once, repeat, seqs, set, target, to_room};
 use futures::FutureExt;
 use haat_adapter::{
-    Adapter, Append, Broadcast, Counter, Entry, Health, Inbound, LogRead, Position, Replies, Reply, Request,
-    SavedSession, Share, Store, StoreError,
+    Adapter, Append, Broadcast, Counter, Entry, GatewayLease, Health, Inbound, LogRead, Position, Replies, Reply,
+    Request, SavedSession, Share, Store, StoreError,
     memory::{Engine, Gateway, Limits},
 };
 use haat_protocol::Id;
@@ -24,6 +24,10 @@ fn attach(engine: &Arc<Engine>, name: &str) -> (Arc<Gateway>, Arc<Recorder>) {
     let recorder = Arc::new(Recorder::default());
     let inbound = Arc::downgrade(&recorder);
     (engine.attach(name, inbound), recorder)
+}
+
+fn lease(number: u32) -> GatewayLease {
+    GatewayLease { number, name: "gateway".to_owned(), address: "127.0.0.1:9091".to_owned() }
 }
 
 /// The numbers of the entries that the gateway has got.
@@ -109,6 +113,19 @@ async fn refuses_what_is_too_large_and_changes_nothing() {
     new(engine.append(both("c", "a", None)).await);
     new(engine.append(both("c", "b", Some("3"))).await);
     assert_eq!(engine.streams().await, Ok(vec!["spring".to_owned()]));
+}
+
+#[tokio::test]
+async fn holds_so_many_gateways_and_no_more() {
+    let engine = Engine::new(Limits { gateways: 1, name_bytes: 16, ..Limits::default() });
+    assert_eq!(engine.gateways(&lease(1), Duration::MAX).await, Ok(vec![lease(1)]));
+    assert!(matches!(engine.gateways(&lease(2), Duration::MAX).await, Err(StoreError::TooLarge(_))));
+    let long = GatewayLease { name: "a-name-too-long!!".to_owned(), ..lease(1) };
+    assert!(matches!(engine.gateways(&long, Duration::MAX).await, Err(StoreError::TooLarge(_))));
+    assert_eq!(engine.gateways(&lease(2), Duration::ZERO).await, Ok(vec![lease(1)]));
+    assert_eq!(engine.gateways(&lease(1), Duration::MAX).await, Ok(vec![lease(1)]));
+    assert_eq!(engine.gateways(&lease(1), Duration::ZERO).await, Ok(vec![]));
+    assert_eq!(engine.gateways(&lease(2), Duration::MAX).await, Ok(vec![lease(2)]));
 }
 
 #[tokio::test]
@@ -393,7 +410,8 @@ async fn is_unavailable_on_demand() {
     assert_eq!(engine.sync("gateway-0", Duration::ZERO, vec![]).await, Err(down.clone()));
     assert_eq!(engine.streams().await, Err(down.clone()));
     assert_eq!(engine.save_session(pid, None, Duration::ZERO).await, Err(down.clone()));
-    assert_eq!(engine.session(pid).await, Err(down));
+    assert_eq!(engine.session(pid).await, Err(down.clone()));
+    assert_eq!(engine.gateways(&lease(1), Duration::ZERO).await, Err(down));
     assert_eq!(sender.broadcast(Broadcast { target: target(&[]), ..to_room("", "lost") }), Ok(()));
     assert_eq!(ask(&sender).await, (1, 0));
 

@@ -11,12 +11,14 @@
 //! | `audience` | viewers, users and counters of the streams |
 //! | `unique` | how many different users |
 //! | `sessions` | sessions that may come back |
+//! | `leases` | gateways that others can reach |
 //!
-//! Locks: `streams`, `audiences` and `sessions` are taken alone. `bus` is taken alone or under `streams`, never the other
+//! Locks: `streams`, `audiences`, `sessions` and `leases` are taken alone. `bus` is taken alone or under `streams`, never the other
 //! way round: an entry is published under the lock that numbered it, which is what makes every gateway see the same order.
 
 mod audience;
 mod bus;
+mod leases;
 mod log;
 mod once;
 mod sessions;
@@ -34,6 +36,7 @@ pub use bus::Gateway;
 use crate::{Inbound, StoreError};
 use audience::Audiences;
 use bus::Bus;
+use leases::Leases;
 use sessions::Sessions;
 use streams::Streams;
 
@@ -62,6 +65,8 @@ pub struct Limits {
     pub sessions: usize,
     /// Bytes of one saved session's text. Default 16 KiB. More is [`StoreError::TooLarge`].
     pub session_bytes: usize,
+    /// Gateways that others can reach. Default 1,024. One more is [`StoreError::TooLarge`].
+    pub gateways: usize,
 }
 
 impl Default for Limits {
@@ -77,6 +82,7 @@ impl Default for Limits {
             counters: 256,
             sessions: 1_000_000,
             session_bytes: 16 << 10,
+            gateways: 1_024,
         }
     }
 }
@@ -93,6 +99,7 @@ pub struct Engine {
     bus: Mutex<Bus>,
     audiences: Mutex<Audiences>,
     sessions: Mutex<Sessions>,
+    leases: Mutex<Leases>,
 }
 
 impl Engine {
@@ -105,6 +112,7 @@ impl Engine {
             bus: Mutex::default(),
             audiences: Mutex::default(),
             sessions: Mutex::new(Sessions::new()),
+            leases: Mutex::default(),
         })
     }
 
@@ -129,6 +137,7 @@ impl Engine {
         lock(&self.streams).clear();
         lock(&self.audiences).clear();
         lock(&self.sessions).clear();
+        lock(&self.leases).clear();
     }
 
     /// For tests: while `false`, every call of the store is [`StoreError::Unavailable`] and does nothing, broadcasts are lost,

@@ -7,7 +7,9 @@ use haat_protocol::Id;
 use tokio::time::Instant;
 
 use super::{Engine, bus::Called, lock, sessions::pack};
-use crate::{Append, Appended, Entry, LogRead, Position, SavedSession, Share, Snapshot, Store, StoreError, Totals};
+use crate::{
+    Append, Appended, Entry, GatewayLease, LogRead, Position, SavedSession, Share, Snapshot, Store, StoreError, Totals,
+};
 
 impl Engine {
     fn append_now(&self, append: Append) -> Result<Appended, StoreError> {
@@ -111,6 +113,17 @@ impl Store for Engine {
         Box::pin(async move {
             self.check_available()?;
             Ok(lock(&self.sessions).get(pid, Instant::now()))
+        })
+    }
+
+    fn gateways<'a>(
+        &'a self,
+        me: &'a GatewayLease,
+        ttl: Duration,
+    ) -> BoxFuture<'a, Result<Vec<GatewayLease>, StoreError>> {
+        Box::pin(async move {
+            self.check_available()?;
+            lock(&self.leases).renew(me, Instant::now(), ttl, &self.limits)
         })
     }
 }

@@ -36,6 +36,7 @@
 //! | `<p>:clock` | string | [`Entry::clock`](crate::Entry::clock) |
 //! | `<p>:streams` | sorted set | streams that there may be, by the day they were used last |
 //! | `<p>:session:<pid>` | string | a saved session, JSON |
+//! | `<p>:gateways` | hash | leases of gateways, JSON, by number |
 //!
 //! | channel | carries | heard by |
 //! |---|---|---|

@@ -32,6 +32,7 @@ pub(super) struct Scripts {
     pub(super) history: Script,
     pub(super) sync: Script,
     pub(super) settle: Script,
+    pub(super) gateways: Script,
 }
 
 impl Scripts {
@@ -43,13 +44,15 @@ impl Scripts {
             history: Script::new(concat!(include_str!("scripts/newest.lua"), include_str!("scripts/history.lua"))),
             sync: Script::new(include_str!("scripts/sync.lua")),
             settle: Script::new(include_str!("scripts/settle.lua")),
+            gateways: Script::new(include_str!("scripts/gateways.lua")),
         }
     }
 
     /// The commands that load them.
     pub(super) fn load(&self) -> redis::Pipeline {
         let mut commands = redis::pipe();
-        for script in [&self.append, &self.snapshot, &self.read, &self.history, &self.sync, &self.settle] {
+        let Self { append, snapshot, read, history, sync, settle, gateways } = self;
+        for script in [append, snapshot, read, history, sync, settle, gateways] {
             commands.cmd("SCRIPT").arg("LOAD").arg(script.source);
         }
         commands

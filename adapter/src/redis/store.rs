@@ -21,8 +21,8 @@ use super::{
     wire::publish_command,
 };
 use crate::{
-    Append, Appended, Check, Counter, Entry, LogRead, Position, SavedSession, Share, Snapshot, Store, StoreError,
-    Totals, msgpack::Part,
+    Append, Appended, Check, Counter, Entry, GatewayLease, LogRead, Position, SavedSession, Share, Snapshot, Store,
+    StoreError, Totals, msgpack::Part,
 };
 
 /// Characters of an epoch: 48 random bits.
@@ -33,6 +33,8 @@ const EXACT: usize = 512;
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// Seconds.
 const DAY: u64 = 24 * 60 * 60;
+/// Gateways that others can reach. One more is [`StoreError::TooLarge`].
+const MOST_GATEWAYS: usize = 1024;
 /// Streams that are settled in one go.
 const SETTLED: usize = 500;
 
@@ -444,6 +446,31 @@ impl Core {
         // One that cannot be read is as good as none.
         Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
     }
+
+    // --- gateways ---
+
+    async fn gateways(&self, me: &GatewayLease, ttl: Duration) -> Result<Vec<GatewayLease>, StoreError> {
+        let limits = &self.settings.limits;
+        if me.name.len().max(me.address.len()) > limits.name_bytes {
+            return Err(too_large(format!("a name of more than {} bytes", limits.name_bytes)));
+        }
+        let lease = serde_json::to_string(me).map_err(|error| too_large(error.to_string()))?;
+        // Less than a millisecond is not nothing.
+        let ttl = if ttl.is_zero() { 0 } else { milliseconds(ttl).max(1) };
+        let answer = self
+            .script(&self.scripts.gateways, &[&format!("{}:gateways", self.names.prefix)], |command| {
+                command.arg(me.number).arg(&lease).arg(ttl).arg(MOST_GATEWAYS);
+            })
+            .await?;
+        let Some(leases) = value::<Option<Vec<String>>>(answer, "the gateways")? else {
+            return Err(too_large(format!("more than {MOST_GATEWAYS} gateways")));
+        };
+        // One that cannot be read is as good as none.
+        let mut leases: Vec<GatewayLease> =
+            leases.iter().filter_map(|lease| serde_json::from_str(lease).ok()).collect();
+        leases.sort_unstable_by_key(|lease| lease.number);
+        Ok(leases)
+    }
 }
 
 /// What an append's script is told.
@@ -566,5 +593,13 @@ impl Store for Engine {
 
     fn session(&self, pid: Id) -> BoxFuture<'_, Result<Option<SavedSession>, StoreError>> {
         Box::pin(self.core.session(pid))
+    }
+
+    fn gateways<'a>(
+        &'a self,
+        me: &'a GatewayLease,
+        ttl: Duration,
+    ) -> BoxFuture<'a, Result<Vec<GatewayLease>, StoreError>> {
+        Box::pin(self.core.gateways(me, ttl))
     }
 }

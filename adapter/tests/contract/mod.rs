@@ -6,6 +6,7 @@ pub(crate) mod broadcast;
 pub(crate) mod checks;
 pub(crate) mod erase;
 pub(crate) mod fleet;
+pub(crate) mod gateways;
 pub(crate) mod history;
 pub(crate) mod once;
 pub(crate) mod order;
@@ -93,6 +94,14 @@ macro_rules! contract_cases {
                 are_forgotten,
                 expire,
                 live_on_when_saved_again,
+            }
+            gateways {
+                see_each_other_by_number,
+                are_gone_once_withdrawn,
+                lapse_without_renewal,
+                live_on_when_renewed,
+                may_move,
+                come_back_after_the_data_was_lost,
             }
             broadcast {
                 reaches_the_other_gateways_that_want_it,
