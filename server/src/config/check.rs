@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
     AuthConfig, Config, ConfigError, Engine, Fanout, KeyAlgorithm, KeySource, Limits, Log, LogFormat, Mode, NodePeers,
-    Origins, Outbox, Rate, Redis, Secret,
+    Origins, Outbox, Peer, PeerListen, Rate, Redis, Secret,
     raw::{Raw, RawAuth, RawEngine, RawLimits, RawOutbox, RawRedis},
 };
 
@@ -24,6 +24,20 @@ pub(super) fn check(raw: Raw, dev: bool, errors: &mut Vec<ConfigError>) -> Optio
     );
     if let Some(demo) = &raw.demo {
         rules.unless(PathBuf::from(demo).is_dir(), "demo", format!("there is no folder {demo}; build the pages first"));
+    }
+    let peer_listen = match raw.peer.listen.as_str() {
+        "auto" => PeerListen::Auto,
+        "off" => PeerListen::Off,
+        address => PeerListen::At(address.parse().ok()?),
+    };
+    if let PeerListen::At(peer) = peer_listen {
+        for (name, other) in [("listen", listen), ("private_listen", private_listen)] {
+            rules.unless(
+                peer.port() == 0 || !overlap(peer, other),
+                "peer.listen",
+                format!("{peer} is taken by {name} ({other}); it needs another port"),
+            );
+        }
     }
     rules.keys(&raw.auth, dev);
     rules.sizes(&raw.outbox, &raw.engine);
@@ -45,6 +59,7 @@ pub(super) fn check(raw: Raw, dev: bool, errors: &mut Vec<ConfigError>) -> Optio
         },
         engine: engine(raw.engine),
         auth: auth(raw.auth, dev),
+        peer: Peer { listen: peer_listen, address: raw.peer.address, secret: raw.peer.secret.map(Secret::new) },
         limits: limits(&raw.limits),
         outbox: Outbox {
             max_bytes: raw.outbox.max_bytes,
@@ -219,5 +234,6 @@ fn limits(raw: &RawLimits) -> Limits {
         staff: rate(raw.staff_per_second, raw.staff_burst),
         rooms: count(raw.rooms),
         namespaces: count(raw.namespaces),
+        hops: count(raw.hops),
     }
 }

@@ -153,7 +153,12 @@ impl Loaded {
                 None => format!("# {name} is not set\n"),
             }
         };
-        document(|section, _| format!("\n[{section}]\n"), lines)
+        let hops = match self.config.fleet_secret() {
+            Ok(_) => "are passed on to the one that holds the session".to_owned(),
+            Err(why) => format!("are refused: {why}"),
+        };
+        let text = document(|section, _| format!("\n[{section}]\n"), lines);
+        format!("{text}\n# Requests that a load balancer brings to the wrong gateway {hops}.\n")
     }
 }
 

@@ -55,12 +55,33 @@ pub struct Config {
     pub engine: Engine,
     /// Who is who.
     pub auth: AuthConfig,
+    /// How gateways pass requests on.
+    pub peer: Peer,
     /// How much one client may do.
     pub limits: Limits,
     /// When a connection is too far behind.
     pub outbox: Outbox,
     /// How messages are spread.
     pub fanout: Fanout,
+}
+
+impl Config {
+    /// The secret that the fleet shares, if requests are to be passed on between its gateways.
+    ///
+    /// # Errors
+    /// Why they are not.
+    pub fn fleet_secret(&self) -> Result<&Secret<String>, Alone> {
+        match self.peer.listen {
+            PeerListen::Off => return Err(Alone::Off),
+            PeerListen::Auto if self.redis.is_none() => return Err(Alone::NoFleet),
+            PeerListen::Auto | PeerListen::At(_) => {}
+        }
+        let tokens = self.auth.keys.iter().find_map(|key| match key {
+            KeySource::Secret(secret) => Some(secret),
+            KeySource::PublicKey { .. } | KeySource::Jwks(_) => None,
+        });
+        self.peer.secret.as_ref().or(tokens).ok_or(Alone::NoSecret)
+    }
 }
 
 /// Which browser origins may connect.
@@ -130,6 +151,42 @@ pub struct AuthConfig {
     pub dev: bool,
 }
 
+/// How gateways pass requests on to the one that holds the session.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// Where other gateways connect; default [`PeerListen::Auto`].
+    pub listen: PeerListen,
+    /// Where they are told to; a host, with a port if it differs from that of `listen`.
+    pub address: Option<String>,
+    /// What they prove with that they are of one fleet; without it that is made from the secret of tokens.
+    pub secret: Option<Secret<String>>,
+}
+
+/// Where other gateways connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PeerListen {
+    /// Any free port, on the address that leads to Redis.
+    Auto,
+    /// Nowhere: nothing is passed on.
+    Off,
+    /// There.
+    At(SocketAddr),
+}
+
+/// Why a gateway passes nothing on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Alone {
+    /// It was told so.
+    #[error("peer.listen is off")]
+    Off,
+    /// There are no others.
+    #[error("without redis.url there is no other gateway")]
+    NoFleet,
+    /// They could not trust each other.
+    #[error("there is neither peer.secret nor auth.secret")]
+    NoSecret,
+}
+
 /// Where a key comes from.
 #[derive(Debug, Clone)]
 pub enum KeySource {
@@ -182,6 +239,8 @@ pub struct Limits {
     pub rooms: usize,
     /// Namespaces that one connection may join; default 4.
     pub namespaces: usize,
+    /// Long-polling requests that are passed on to other gateways at once; default 4,096.
+    pub hops: usize,
 }
 
 /// A rate, and how much of it may come at once.

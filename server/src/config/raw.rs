@@ -20,6 +20,7 @@ pub(super) struct Raw {
     pub log: RawLog,
     pub engine: RawEngine,
     pub auth: RawAuth,
+    pub peer: RawPeer,
     pub limits: RawLimits,
     pub outbox: RawOutbox,
     pub fanout: RawFanout,
@@ -80,6 +81,15 @@ pub(super) struct RawAuth {
 #[cfg_attr(test, derive(Debug))]
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct RawPeer {
+    pub listen: String,
+    pub address: Option<String>,
+    pub secret: Option<String>,
+}
+
+#[cfg_attr(test, derive(Debug))]
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct RawLimits {
     pub connections: usize,
     pub address_connections: usize,
@@ -98,6 +108,7 @@ pub(super) struct RawLimits {
     pub staff_burst: u32,
     pub rooms: usize,
     pub namespaces: usize,
+    pub hops: usize,
 }
 
 #[cfg_attr(test, derive(Debug))]

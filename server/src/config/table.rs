@@ -1,7 +1,7 @@
 //! Every key of the configuration: the one place where it is named. The file, the environment, the flags, `haat check`
 //! and `haat defaults` all go by this table, so a key cannot be known to one of them alone.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use toml::Value;
 
@@ -52,6 +52,10 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// An address and a port.
     Address,
+    /// The same, or `auto`, or `off`.
+    PeerListen,
+    /// A host, with a port or without.
+    Host,
     /// The path of an endpoint.
     Endpoint,
     /// Any text.
@@ -218,6 +222,24 @@ pub const KEYS: &[Key] = &[
         Kind::Number(0.0, 600.0),
         "How far the clocks of token makers may differ from ours.",
     ),
+    key(
+        "peer.listen",
+        r#""auto""#,
+        Kind::PeerListen,
+        "Where other gateways connect. \"auto\": any free port, on the address that leads to Redis. \"off\": this gateway passes nothing on, and the load balancer has to be sticky.",
+    ),
+    unset(
+        "peer.address",
+        r#""10.0.0.7""#,
+        Kind::Host,
+        "Where the others are told to reach it; a port only if it differs. Not set: where it listens, or the address that leads to Redis.",
+    ),
+    unset(
+        "peer.secret",
+        r#""at least 32 bytes, the same for all gateways""#,
+        Kind::Secret,
+        "What gateways prove with that they are of one fleet. Not set: one made from auth.secret; without that nothing is passed on.",
+    ),
     key("limits.connections", "200000", Kind::Whole(0, MANY), "Connections of this gateway."),
     key("limits.address_connections", "5000", Kind::Whole(0, MANY), "Connections by client address (IPv6: by /64)."),
     key("limits.address_handshakes", "20", Kind::Number(0.0, OFTEN), "Handshakes a second by client address."),
@@ -240,6 +262,12 @@ pub const KEYS: &[Key] = &[
     key("limits.staff_burst", "100", Kind::Whole(1, MANY), "How many of them may come at once."),
     key("limits.rooms", "16", Kind::Whole(0, MANY), "Rooms that one connection is in."),
     key("limits.namespaces", "4", Kind::Whole(0, MANY), "Namespaces that one connection joins."),
+    key(
+        "limits.hops",
+        "4096",
+        Kind::Whole(0, MANY),
+        "Long-polling requests that are passed on to other gateways at once.",
+    ),
     key("outbox.max_bytes", "262144", Kind::Whole(1024, 1 << 30), "Bytes queued from which it is closed."),
     key("outbox.max_frames", "1024", Kind::Whole(1, 1 << 24), "Messages queued from which it is closed."),
     key(
@@ -275,6 +303,7 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ("log", "What is logged, and how."),
     ("engine", "How Engine.IO is spoken."),
     ("auth", "Who is who. At least one key is needed, unless it is run with --dev."),
+    ("peer", "How gateways pass requests on to the one that holds the session."),
     ("limits", "How much one client may do. 0 switches a limit off; a burst belongs to the limit above it."),
     ("outbox", "When a connection is too far behind."),
     ("fanout", "How messages are spread."),
@@ -302,6 +331,10 @@ impl Kind {
             Self::Switch => "true or false".into(),
             Self::Choice(words) => words.join(", "),
             Self::Address => "an address with a port, such as 127.0.0.1:3000 or [::]:3000".into(),
+            Self::PeerListen => format!("auto, off, or {}", Self::Address.allowed()),
+            Self::Host => {
+                "a host name or an address, with or without a port, such as 10.0.0.7 or gateway-1:9091".into()
+            }
             Self::Endpoint => {
                 "a path that begins and ends with a slash, such as /socket.io/, of A-Z a-z 0-9 . _ ~ -".into()
             }
@@ -363,6 +396,10 @@ impl Kind {
             (Self::Switch, Value::Boolean(_)) | (Self::Text | Self::Path | Self::Password, Value::String(_)) => true,
             (Self::Choice(words), Value::String(text)) => words.contains(&text.as_str()),
             (Self::Address, Value::String(text)) => text.parse::<SocketAddr>().is_ok(),
+            (Self::PeerListen, Value::String(text)) => {
+                matches!(text.as_str(), "auto" | "off") || text.parse::<SocketAddr>().is_ok()
+            }
+            (Self::Host, Value::String(text)) => is_host(text),
             (Self::Endpoint, Value::String(text)) => is_endpoint(text),
             (Self::Secret, Value::String(text)) => text.len() >= SECRET_BYTES,
             (Self::RedisUrl, Value::String(text)) => {
@@ -400,6 +437,17 @@ fn is_origin(text: &str) -> bool {
     };
     let default_port = scheme == "http" && host.ends_with(":80") || scheme == "https" && host.ends_with(":443");
     word(scheme, b"+-.") && word(host, b".-_:[]") && !default_port
+}
+
+fn is_host(text: &str) -> bool {
+    let name = |name: &str| {
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
+    };
+    match text.rsplit_once(':') {
+        _ if text.parse::<IpAddr>().is_ok() || text.parse::<SocketAddr>().is_ok() => true,
+        Some((host, port)) => name(host) && port.parse::<u16>().is_ok_and(|port| port != 0),
+        None => name(text),
+    }
 }
 
 fn is_endpoint(text: &str) -> bool {
@@ -465,6 +513,21 @@ mod tests {
             ("engine.path", "/../", false),
             ("engine.path", "/a?b/", false),
             ("limits.rooms", "0", true),
+            ("peer.listen", "auto", true),
+            ("peer.listen", "off", true),
+            ("peer.listen", "0.0.0.0:9091", true),
+            ("peer.listen", "0.0.0.0", false),
+            ("peer.listen", "on", false),
+            ("peer.address", "10.0.0.7", true),
+            ("peer.address", "10.0.0.7:9091", true),
+            ("peer.address", "fd00::7", true),
+            ("peer.address", "[fd00::7]:9091", true),
+            ("peer.address", "gateway-1.shop.internal", true),
+            ("peer.address", "gateway-1:9091", true),
+            ("peer.address", "gateway-1:0", false),
+            ("peer.address", "gateway-1:", false),
+            ("peer.address", ":9091", false),
+            ("peer.address", "http://gateway-1", false),
         ];
         for (path, text, good) in cases {
             assert_eq!(find(path).unwrap().kind.parse(text).is_ok(), good, "{path} = {text}");

@@ -180,6 +180,8 @@ fn values_that_do_not_go_together_are_refused() {
         (&[("HAAT_AUTH_ALGORITHM", "ES256")], "auth.algorithm:"),
         (&[("HAAT_AUTH_JWKS_FILE", "no-such-file")], "auth.jwks_file:"),
         (&[("HAAT_DEMO", "no-such-folder")], "demo:"),
+        (&[("HAAT_PEER_LISTEN", "127.0.0.1:3000")], "peer.listen:"),
+        (&[("HAAT_PEER_LISTEN", "0.0.0.0:9090")], "peer.listen:"),
     ];
     for (variables, start) in cases {
         let found = mistakes(&layers(variables, &[]));
@@ -187,6 +189,24 @@ fn values_that_do_not_go_together_are_refused() {
     }
     let apart = [("HAAT_LISTEN", "127.0.0.1:0"), ("HAAT_PRIVATE_LISTEN", "127.0.0.1:0")];
     assert!(layers(&apart, &[]).load().is_ok());
+}
+
+#[test]
+fn a_description_says_whether_requests_are_passed_on() {
+    let redis = ("HAAT_REDIS_URL", "redis://127.0.0.1");
+    let (secret, peer) = (("HAAT_AUTH_SECRET", SECRET), ("HAAT_PEER_SECRET", SECRET));
+    let cases: &[(&[(&str, &str)], &str)] = &[
+        (&[redis, secret], "are passed on to the one"),
+        (&[redis, peer], "are passed on to the one"),
+        (&[peer, ("HAAT_PEER_LISTEN", "127.0.0.1:0")], "are passed on to the one"),
+        (&[redis, secret, ("HAAT_PEER_LISTEN", "off")], "are refused: peer.listen is off"),
+        (&[secret], "are refused: without redis.url there is no other gateway"),
+        (&[redis], "are refused: there is neither peer.secret nor auth.secret"),
+    ];
+    for (variables, expected) in cases {
+        let text = layers(variables, &[]).load().unwrap().describe();
+        assert!(text.lines().next_back().unwrap().contains(expected), "{expected} {text}");
+    }
 }
 
 #[test]
@@ -202,7 +222,8 @@ fn a_key_is_needed_outside_of_development() {
 #[test]
 fn secrets_are_never_shown() {
     let url = format!("redis://:{SECRET}@127.0.0.1/");
-    let loaded = layers(&[("HAAT_AUTH_SECRET", SECRET), ("HAAT_REDIS_URL", &url)], &[]).load().unwrap();
+    let variables = [("HAAT_AUTH_SECRET", SECRET), ("HAAT_REDIS_URL", &url), ("HAAT_PEER_SECRET", SECRET)];
+    let loaded = layers(&variables, &[]).load().unwrap();
     let shown = format!("{:?} {}", loaded.config, loaded.describe());
     assert!(!shown.contains("canary") && shown.contains("secret = \"***\"  # HAAT_AUTH_SECRET"), "{shown}");
     let broken = [
