@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! {transport, hub} <- room <- live <- shard <- edge <- gateway <- server <- main
-//! config, auth, limit, close, metrics: leaves
+//! config, auth, limit, fleet, close, metrics: leaves
 //! ```
 //!
 //! An arrow is "is used by"; nothing points the other way.
@@ -12,6 +12,7 @@ pub mod auth;
 pub mod close;
 pub mod config;
 pub mod edge;
+pub mod fleet;
 pub mod gateway;
 pub mod hub;
 pub mod limit;
