@@ -18,7 +18,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
-    edge::{Doors, Edge, accept},
+    edge::{Door, Doors, Edge, accept},
     hub::{
         Hub,
         mailbox::{LocalTarget, Mail},
@@ -42,6 +42,8 @@ pub type AppFactory = Arc<dyn Fn(Rc<Rooms>) -> Rc<dyn App> + Send + Sync>;
 pub struct Plan {
     /// Where to listen; port 0 lets the system choose.
     pub listen: SocketAddr,
+    /// Where to listen for other gateways, if there are any.
+    pub peer: Option<SocketAddr>,
     /// How many shards, 1 to 64.
     pub shards: usize,
     /// Messages that a shard's mailbox holds.
@@ -80,6 +82,7 @@ pub enum StartError {
 pub struct Gateway {
     hub: Arc<Hub>,
     address: SocketAddr,
+    peer: Option<SocketAddr>,
     threads: Vec<JoinHandle<()>>,
     draining: Arc<AtomicBool>,
 }
@@ -102,14 +105,18 @@ impl Gateway {
         mailboxes: Vec<mpsc::Receiver<Mail>>,
         interest: Interest,
     ) -> Result<Self, StartError> {
-        let listeners = listeners(plan).map_err(|source| StartError::Listen { address: plan.listen, source })?;
-        let address = listeners.first().and_then(|listener| listener.local_addr().ok()).unwrap_or(plan.listen);
-        let mut gateway = Self { hub: hub.clone(), address, threads: Vec::new(), draining: Arc::default() };
-        for (number, (listener, mailbox)) in (0_u8..).zip(listeners.into_iter().zip(mailboxes)) {
+        let (clients, address) = listeners(plan, plan.listen)?;
+        let (gateways, peer) = match plan.peer {
+            None => (Vec::new(), None),
+            Some(peer) => listeners(plan, peer).map(|(listeners, address)| (listeners, Some(address)))?,
+        };
+        let mut gateway = Self { hub: hub.clone(), address, peer, threads: Vec::new(), draining: Arc::default() };
+        let gateways = gateways.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
+        for (number, ((clients, gateways), mailbox)) in (0_u8..).zip(clients.into_iter().zip(gateways).zip(mailboxes)) {
             let start = Start { plan: plan.clone(), hub: hub.clone(), interest: interest.clone(), number };
             let thread = std::thread::Builder::new()
                 .name(format!("shard-{number}"))
-                .spawn(move || start.run(listener, mailbox))
+                .spawn(move || start.run(clients, gateways, mailbox))
                 .map_err(StartError::Shard)?;
             gateway.threads.push(thread);
         }
@@ -119,6 +126,11 @@ impl Gateway {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it listens for other gateways.
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        self.peer
     }
 
     /// Whether it takes new connections.
@@ -139,7 +151,7 @@ impl Gateway {
         let within = grace.mul_f64(0.8);
         let end = Instant::now() + grace;
         self.hub.send_all(|| Mail::Drain(within));
-        while self.hub.sessions() > 0 && Instant::now() < end {
+        while self.hub.sessions() + self.hub.tunnels() > 0 && Instant::now() < end {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         self.stop().await;
@@ -166,17 +178,20 @@ impl Drop for Gateway {
 }
 
 /// One listener per shard, all on one port: the kernel spreads connections over them.
-fn listeners(plan: &Plan) -> io::Result<Vec<TcpListener>> {
-    let shared = plan.shards > 1;
-    if shared && plan.listen.port() != 0 {
-        // A port that is shared can be taken by a second gateway without an error, and each would get half of the
-        // connections. An exclusive bind first makes that a clear failure.
-        drop(listener(plan, plan.listen, false)?);
-    }
-    let first = listener(plan, plan.listen, shared)?;
-    let address = first.local_addr()?;
-    let rest = (1..plan.shards).map(|_| listener(plan, address, shared));
-    std::iter::once(Ok(first)).chain(rest).collect()
+fn listeners(plan: &Plan, address: SocketAddr) -> Result<(Vec<TcpListener>, SocketAddr), StartError> {
+    let listen = || {
+        let shared = plan.shards > 1;
+        if shared && address.port() != 0 {
+            // A port that is shared can be taken by a second gateway without an error, and each would get half of the
+            // connections. An exclusive bind first makes that a clear failure.
+            drop(listener(plan, address, false)?);
+        }
+        let first = listener(plan, address, shared)?;
+        let bound = first.local_addr()?;
+        let rest = (1..plan.shards).map(|_| listener(plan, bound, shared));
+        Ok((std::iter::once(Ok(first)).chain(rest).collect::<io::Result<_>>()?, bound))
+    };
+    listen().map_err(|source| StartError::Listen { address, source })
 }
 
 fn listener(plan: &Plan, address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
@@ -203,26 +218,29 @@ struct Start {
 }
 
 impl Start {
-    fn run(self, listener: TcpListener, mailbox: mpsc::Receiver<Mail>) {
+    fn run(self, clients: TcpListener, gateways: Option<TcpListener>, mailbox: mpsc::Receiver<Mail>) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
         match runtime {
-            Ok(runtime) => runtime.block_on(self.serve(listener, mailbox)),
+            Ok(runtime) => runtime.block_on(self.serve(clients, gateways, mailbox)),
             Err(error) => tracing::error!(shard = self.number, %error, "cannot start a runtime"),
         }
     }
 
-    async fn serve(self, listener: TcpListener, mailbox: mpsc::Receiver<Mail>) {
+    async fn serve(self, clients: TcpListener, gateways: Option<TcpListener>, mailbox: mpsc::Receiver<Mail>) {
         let Self { plan, hub, interest, number } = self;
         let rooms = Rc::new(Rooms::new(hub, number, plan.bounds, interest));
         let app = (plan.app)(rooms.clone());
         let shard = Rc::new(Shard::new(rooms, app, plan.settings));
-        let edge = Rc::new(Edge { shard: shard.clone(), doors: plan.doors });
+        let edge = Rc::new(Edge::new(shard.clone(), plan.doors));
         tokio::task::spawn_local(tasks::flush(shard.clone()));
         tokio::task::spawn_local(tasks::heartbeat(shard.clone()));
         tokio::task::spawn_local(tasks::sweep(shard.clone()));
-        match tokio::net::TcpListener::from_std(listener) {
-            Ok(listener) => drop(tokio::task::spawn_local(accept::listen(edge.clone(), listener))),
-            Err(error) => tracing::error!(shard = number, %error, "cannot listen"),
+        for (listener, door) in [(Some(clients), Door::Clients), (gateways, Door::Gateways)] {
+            match listener.map(tokio::net::TcpListener::from_std) {
+                None => {}
+                Some(Ok(listener)) => drop(tokio::task::spawn_local(accept::listen(edge.clone(), listener, door))),
+                Some(Err(error)) => tracing::error!(shard = number, ?door, %error, "cannot listen"),
+            }
         }
         tasks::mail(shard, mailbox, |handover| accept::adopt(&edge, handover)).await;
     }

@@ -22,6 +22,7 @@ pub struct ShardMetrics {
     dropped: Counter,
     mailbox_dropped: Gauge,
     mailbox_depth: Gauge,
+    tunnels: Gauge,
     stall: Histogram,
 }
 
@@ -40,6 +41,7 @@ impl ShardMetrics {
             dropped: metrics::counter!("haat_frames_dropped_total", "shard" => shard.clone()),
             mailbox_dropped: metrics::gauge!("haat_mailbox_dropped"),
             mailbox_depth: metrics::gauge!("haat_mailbox_depth", "shard" => shard.clone()),
+            tunnels: metrics::gauge!("haat_tunnels"),
             stall: metrics::histogram!("haat_shard_stall_seconds", "shard" => shard),
         }
     }
@@ -70,6 +72,7 @@ impl ShardMetrics {
         self.dropped.increment(rooms.counters.dropped.take());
         self.mailbox_dropped.set(rooms.hub.dropped() as f64);
         self.mailbox_depth.set(rooms.hub.depth(rooms.shard) as f64);
+        self.tunnels.set(rooms.hub.tunnels() as f64);
     }
 }
 
@@ -77,4 +80,14 @@ impl ShardMetrics {
 /// `engine` and `socket` for packets, `connect` for tokens and namespaces, `command` for commands.
 pub fn refused(layer: &'static str, reason: &'static str) {
     metrics::counter!("haat_rejects_total", "layer" => layer, "reason" => reason).increment(1);
+}
+
+/// A request was passed on to another gateway, or could not be.
+pub fn hop(kind: &'static str, outcome: &'static str) {
+    metrics::counter!("haat_hops_total", "kind" => kind, "outcome" => outcome).increment(1);
+}
+
+/// A request came by way of another gateway, or pretended to.
+pub fn taken(outcome: &'static str) {
+    metrics::counter!("haat_hops_taken_total", "outcome" => outcome).increment(1);
 }

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     rc::Rc,
     sync::{Arc, OnceLock, Weak},
@@ -10,7 +10,7 @@ use std::{
 };
 
 use haat_adapter::{
-    Adapter, Health, Inbound, Store, memory,
+    Adapter, GatewayLease, Health, Inbound, Store, memory,
     redis::{self, RedisSettings},
 };
 use haat_protocol::Id;
@@ -24,8 +24,9 @@ use crate::{
         site,
     },
     auth::{self, AuthSettings, Verifier},
-    config::{Config, KeySource, LogFormat, Redis},
+    config::{Config, KeySource, LogFormat, PeerListen, Redis},
     edge::{Doors, Endpoint},
+    fleet::{Fleet, home},
     gateway::{Arrivals, Gateway, Plan, StartError, interest_of},
     hub::Hub,
     limit::Admission,
@@ -45,6 +46,7 @@ pub struct Server {
     adapter: Arc<dyn Adapter>,
     private: SocketAddr,
     tasks: Vec<JoinHandle<()>>,
+    lease: Option<Lease>,
     /// What arrives for the gateway. The engine holds it weakly, so that a gateway that is gone gets nothing.
     _arrivals: Arc<Arrivals>,
 }
@@ -119,20 +121,33 @@ impl Server {
         let private = TcpListener::bind(config.private_listen).await;
         let private = private.map_err(|source| ServerError::Private { address: config.private_listen, source })?;
 
+        let number = number()?;
+        let home = Home::of(&config).await;
+        let fleet = home.as_ref().map(|home| Arc::new(Fleet::new(number, &home.secret, config.limits.hops)));
+
         // The engine needs the hub, the application the engine, and the shards the application: in this order.
         let late: Arc<OnceLock<Arc<Shared>>> = Arc::default();
-        let plan = plan(&config, late.clone())?;
+        let plan =
+            Plan { peer: home.as_ref().map(|home| home.listen), ..plan(&config, number, fleet.clone(), late.clone()) };
         let (hub, mailboxes) = Gateway::hub(&plan);
         let recovery = !config.recovery.is_zero();
         let arrivals =
             Arc::new(Arrivals::new(hub.clone(), live::stream_room, move |entry| live::frame_of(entry, recovery)));
         let inbound: Arc<dyn Inbound> = arrivals.clone();
         let Engine { adapter, store } = attach(name.as_str(), Arc::downgrade(&inbound))?;
-        let shared = Shared::new(&config, name.as_str(), verifier, store, adapter.clone(), hub.clone());
+        let shared = Shared::new(&config, name.as_str(), verifier, store.clone(), adapter.clone(), hub.clone());
         let _ = late.set(shared.clone());
         hear(&*adapter).await;
         let gateway = Gateway::start(&plan, hub.clone(), mailboxes, interest_of(adapter.clone(), hub.clone()))?;
 
+        let lease = match (fleet, home, gateway.peer_address()) {
+            (Some(fleet), Some(home), Some(bound)) => {
+                let address = home::announced(config.peer.address.as_deref(), bound, home.address);
+                let me = GatewayLease { number, name: name.to_string(), address };
+                Some(Lease::take(fleet, store, me).await)
+            }
+            _ => None,
+        };
         let status = Arc::new(Numbers { hub, adapter: Arc::downgrade(&adapter), draining: gateway.draining() });
         let address = private.local_addr().unwrap_or(config.private_listen);
         let router = private::router(status, metrics);
@@ -141,12 +156,17 @@ impl Server {
             tokio::spawn(async move { drop(axum::serve(private, router).await) }),
         ];
         tracing::info!(listen = %gateway.address(), private = %address, shards = plan.shards, "gateway is up");
-        Ok(Self { gateway, adapter, private: address, tasks, _arrivals: arrivals })
+        Ok(Self { gateway, adapter, private: address, tasks, lease, _arrivals: arrivals })
     }
 
     /// Where clients connect.
     pub fn address(&self) -> SocketAddr {
         self.gateway.address()
+    }
+
+    /// Where other gateways connect.
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        self.gateway.peer_address()
     }
 
     /// Where metrics and health are served.
@@ -155,18 +175,91 @@ impl Server {
     }
 
     /// Moves all clients off within `grace`, and stops.
-    pub async fn drain(self, grace: Duration) {
+    pub async fn drain(mut self, grace: Duration) {
+        let lease = self.lease.take();
         self.gateway.drain(grace).await;
-        self.adapter.close().await;
-        self.tasks.iter().for_each(JoinHandle::abort);
+        Self::end(lease, &*self.adapter, &self.tasks).await;
     }
 
     /// Closes all connections and stops.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
+        let lease = self.lease.take();
         self.gateway.stop().await;
-        self.adapter.close().await;
-        self.tasks.iter().for_each(JoinHandle::abort);
+        Self::end(lease, &*self.adapter, &self.tasks).await;
     }
+
+    /// What is left once the sessions are gone. Until then other gateways pass on what is for them.
+    async fn end(lease: Option<Lease>, adapter: &dyn Adapter, tasks: &[JoinHandle<()>]) {
+        if let Some(lease) = lease {
+            lease.withdraw().await;
+        }
+        adapter.close().await;
+        tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Where other gateways come in, and what they have to know.
+struct Home {
+    secret: Vec<u8>,
+    listen: SocketAddr,
+    /// The address of this host on the way that the fleet shares.
+    address: IpAddr,
+}
+
+impl Home {
+    /// `None`: nothing is passed on.
+    async fn of(config: &Config) -> Option<Self> {
+        let secret = match config.fleet_secret() {
+            Ok(secret) => secret.expose().as_bytes().to_vec(),
+            Err(why) => {
+                tracing::info!(%why, "requests for sessions of other gateways are refused");
+                return None;
+            }
+        };
+        let address = home::address(config.redis.as_ref().map(|redis| redis.url.expose().as_str())).await;
+        let listen = match config.peer.listen {
+            PeerListen::At(listen) => listen,
+            PeerListen::Auto | PeerListen::Off => SocketAddr::new(address, 0),
+        };
+        Some(Self { secret, listen, address })
+    }
+}
+
+/// Held as long as other gateways may pass requests on to this one.
+struct Lease {
+    store: Arc<dyn Store>,
+    me: GatewayLease,
+    keeper: JoinHandle<()>,
+}
+
+impl Lease {
+    async fn take(fleet: Arc<Fleet>, store: Arc<dyn Store>, me: GatewayLease) -> Self {
+        fleet.look(&*store, &me).await;
+        tracing::info!(address = me.address, "other gateways may pass requests on to this one");
+        let keeper = tokio::spawn(fleet.keep(store.clone(), me.clone()));
+        Self { store, me, keeper }
+    }
+
+    async fn withdraw(self) {
+        // Else it might be renewed once more.
+        self.keeper.abort();
+        // It lapses by itself if this fails, and nobody answers at its address.
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.store.gateways(&self.me, Duration::ZERO)).await;
+    }
+}
+
+/// A server that is dropped is not kept alive in the eyes of the others.
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.keeper.abort();
+    }
+}
+
+/// The number of a gateway. At random, since nobody is there to give numbers out.
+fn number() -> Result<u32, ServerError> {
+    let mut number = [0; 4];
+    getrandom::fill(&mut number)?;
+    Ok(u32::from_be_bytes(number))
 }
 
 /// What a gateway shares with others.
@@ -250,9 +343,7 @@ pub fn log(config: &Config) {
     let _ = if config.log.format == LogFormat::Json { builder.json().try_init() } else { builder.try_init() };
 }
 
-fn plan(config: &Config, late: Arc<OnceLock<Arc<Shared>>>) -> Result<Plan, ServerError> {
-    let mut number = [0; 4];
-    getrandom::fill(&mut number)?;
+fn plan(config: &Config, number: u32, fleet: Option<Arc<Fleet>>, late: Arc<OnceLock<Arc<Shared>>>) -> Plan {
     let engine = &config.engine;
     let settings = Settings {
         ping_interval: engine.ping_interval,
@@ -264,7 +355,7 @@ fn plan(config: &Config, late: Arc<OnceLock<Arc<Shared>>>) -> Result<Plan, Serve
         max_namespaces: config.limits.namespaces,
         polling: engine.polling,
         tick: config.fanout.tick,
-        gateway: u32::from_be_bytes(number),
+        gateway: number,
     };
     let doors = Doors {
         endpoints: Arc::new([Endpoint { path: engine.path.clone(), raw: false }]),
@@ -273,9 +364,11 @@ fn plan(config: &Config, late: Arc<OnceLock<Arc<Shared>>>) -> Result<Plan, Serve
         trusted: config.trusted_proxies.clone().into(),
         head_timeout: engine.handshake_timeout,
         site: site::router(config.demo.as_deref()),
+        fleet,
     };
-    Ok(Plan {
+    Plan {
         listen: config.listen,
+        peer: None,
         shards: config.shards,
         mailbox: config.fanout.mailbox,
         namespaces: NAMESPACES.to_vec(),
@@ -291,7 +384,7 @@ fn plan(config: &Config, late: Arc<OnceLock<Arc<Shared>>>) -> Result<Plan, Serve
             let shared = late.get().expect("set before the shards start").clone();
             Live::new(rooms, shared) as Rc<dyn crate::room::app::App>
         }),
-    })
+    }
 }
 
 /// What the private listener shows.

@@ -102,6 +102,7 @@ pub fn plan(port: u16) -> Plan {
     let endpoint = |path: &str, raw| Endpoint { path: path.to_owned(), raw };
     Plan {
         listen: SocketAddr::from(([127, 0, 0, 1], port)),
+        peer: None,
         shards: 2,
         mailbox: 8192,
         namespaces: vec!["/", "/custom"],
@@ -126,6 +127,7 @@ pub fn plan(port: u16) -> Plan {
             trusted: Arc::new([]),
             head_timeout: Duration::from_secs(5),
             site: axum::Router::new(),
+            fleet: None,
         },
         app: Arc::new(|rooms| Rc::new(Echo { rooms })),
     }

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version}
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{
-    Edge, MAX_HEAD, MAX_HEADERS,
+    Door, Edge, MAX_HEAD, MAX_HEADERS,
     ask::{self, Ask, AskError},
     http::serve as serve_http,
     is_ambiguous,
@@ -26,12 +26,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts as long as the shard runs. A shard that drains goes on: clients that poll need connections until their turn
 /// comes.
-pub async fn listen(edge: Rc<Edge>, listener: TcpListener) {
+pub async fn listen(edge: Rc<Edge>, listener: TcpListener, door: Door) {
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => {
-                tokio::task::spawn_local(connection(edge.clone(), stream, peer, Vec::new()));
-            }
+            Ok((stream, peer)) => match door {
+                Door::Clients => drop(tokio::task::spawn_local(connection(edge.clone(), stream, peer, Vec::new()))),
+                Door::Gateways => drop(tokio::task::spawn_local(gateway(edge.clone(), stream, peer))),
+            },
             Err(error) => {
                 metrics::refused("edge", "accept");
                 tracing::warn!(%error, "accept failed");
@@ -75,10 +76,22 @@ async fn connection(edge: Rc<Edge>, stream: TcpStream, peer: SocketAddr, read: V
             metrics::refused("http", "too_large");
             upgrade::refuse_with(&stream, status, "").await
         }
-        Head::Other => serve_http(edge, stream, peer, bytes).await,
+        Head::Other => serve_http(edge, stream, peer, bytes, Door::Clients).await,
     };
     if let Err(error) = served {
         tracing::debug!(%peer, %error, "connection ended");
+    }
+}
+
+/// A connection of another gateway. It carries requests of many clients, so it is limited by none of their limits; each of
+/// them was, where it came in.
+async fn gateway(edge: Rc<Edge>, stream: TcpStream, peer: SocketAddr) {
+    let Ok(_place) = edge.doors.admission.gateway() else {
+        metrics::refused("edge", "connections");
+        return;
+    };
+    if let Err(error) = serve_http(edge, stream, peer, Vec::new(), Door::Gateways).await {
+        tracing::debug!(%peer, %error, "connection of a gateway ended");
     }
 }
 
@@ -158,7 +171,7 @@ async fn first_request(
         return upgrade::refuse_with(&stream, StatusCode::BAD_REQUEST, "").await;
     }
     let Some(endpoint) = edge.endpoint(&uri) else {
-        return serve_http(edge.clone(), stream, peer, bytes).await;
+        return serve_http(edge.clone(), stream, peer, bytes, Door::Clients).await;
     };
     let raw = endpoint.raw;
     let asked = ask::read(edge, &method, &uri, &headers);
@@ -169,8 +182,8 @@ async fn first_request(
         let _ = edge.shard.rooms.hub.send(sid.place().1, Mail::Connection(handover));
         return Ok(());
     }
-    if !ask::is_upgrade(&headers) {
-        return serve_http(edge.clone(), stream, peer, bytes).await;
+    if !ask::is_upgrade(&headers) || matches!(asked, Ok(Ask::Far(_))) {
+        return serve_http(edge.clone(), stream, peer, bytes, Door::Clients).await;
     }
     let address = edge.client(peer.ip(), &headers);
     let ask = match accept_upgrade(edge, asked, address) {

@@ -19,6 +19,23 @@ pub enum Ask {
     Upgrade(SessionId),
     /// A WebSocket that is closed at once: it named polling.
     Nonsense,
+    /// What would be [`Poll`](Self::Poll) or [`Upgrade`](Self::Upgrade), for a session of another gateway.
+    Far(SessionId),
+}
+
+impl Ask {
+    /// What may be asked by way of another gateway: something about a session that lives here. What it asks of a third is not
+    /// passed on again.
+    ///
+    /// # Errors
+    /// It asks something else.
+    pub fn of_this_gateway(self) -> Result<Self, AskError> {
+        match self {
+            Self::Poll(_) | Self::Upgrade(_) => Ok(self),
+            Self::Far(_) => Err(AskError::Session),
+            Self::Open | Self::OpenSocket | Self::Nonsense => Err(AskError::Request),
+        }
+    }
 }
 
 /// Engine.IO's errors.
@@ -136,14 +153,16 @@ pub fn read(edge: &Edge, method: &Method, uri: &Uri, headers: &HeaderMap) -> Res
     };
     let sid = SessionId::parse(&sid).ok_or(AskError::Session)?;
     let (gateway, shard) = sid.place();
-    if gateway != edge.shard.settings.gateway || usize::from(shard) >= edge.shard.rooms.hub.shards() {
+    let here = gateway == edge.shard.settings.gateway;
+    if here && usize::from(shard) >= edge.shard.rooms.hub.shards() || !here && edge.doors.fleet.is_none() {
         return Err(AskError::Session);
     }
     match (socket, upgrade, version) {
         (true, false, _) | (.., false) => Err(AskError::Request),
         (_, true, _) if method != Method::GET => Err(AskError::Request),
-        (true, true, true) => Ok(Ask::Upgrade(sid)),
         (false, true, true) => Ok(Ask::Nonsense),
+        (true, true, true) | (false, false, true) if !here => Ok(Ask::Far(sid)),
+        (true, true, true) => Ok(Ask::Upgrade(sid)),
         (false, false, true) => Ok(Ask::Poll(sid)),
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use axum::body::Body;
 use haat_protocol::{SessionId, payload};
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn, upgrade::Upgraded};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -19,10 +19,10 @@ use tokio::{net::TcpStream, sync::oneshot};
 use tower::ServiceExt;
 
 use super::{
-    Edge, MAX_HEAD, MAX_HEADERS,
+    Door, Edge, MAX_HEAD, MAX_HEADERS,
     accept::{Refused, accept_upgrade},
     ask::{self, Ask, AskError},
-    is_ambiguous,
+    is_ambiguous, relay,
     rewind::Rewind,
     upgrade::{self, Fresh},
 };
@@ -32,16 +32,21 @@ use crate::{
 };
 
 /// Serves a connection until it ends or becomes a WebSocket. `read` was read of it already.
-pub async fn serve(edge: Rc<Edge>, stream: TcpStream, peer: SocketAddr, read: Vec<u8>) -> io::Result<()> {
+pub async fn serve(edge: Rc<Edge>, stream: TcpStream, peer: SocketAddr, read: Vec<u8>, door: Door) -> io::Result<()> {
     let service = service_fn(|request| {
         let edge = edge.clone();
-        async move { Ok::<_, Infallible>(answer(edge, request, peer).await) }
+        async move { Ok::<_, Infallible>(answer(edge, request, peer, door).await) }
     });
+    let (head_timeout, max_head) = match door {
+        Door::Clients => (edge.doors.head_timeout, MAX_HEAD),
+        // Connections wait longer for their next request, and a head that fitted has become longer by its seal.
+        Door::Gateways => (relay::PEER_IDLE, 2 * MAX_HEAD),
+    };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(edge.doors.head_timeout)
+        .header_read_timeout(head_timeout)
         .max_headers(MAX_HEADERS)
-        .max_buf_size(MAX_HEAD)
+        .max_buf_size(max_head)
         .serve_connection(TokioIo::new(Rewind::new(read, stream)), service)
         .with_upgrades();
     Box::pin(connection).await.map_err(|error| {
@@ -55,23 +60,38 @@ pub async fn serve(edge: Rc<Edge>, stream: TcpStream, peer: SocketAddr, read: Ve
     })
 }
 
-async fn answer(edge: Rc<Edge>, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+async fn answer(edge: Rc<Edge>, request: Request<Incoming>, peer: SocketAddr, door: Door) -> Response<Body> {
     // A target without a path is a proxy's.
     if request.uri().path().is_empty() || is_ambiguous(request.version(), request.headers()) {
         metrics::refused("http", "malformed");
         return closing(status(StatusCode::BAD_REQUEST));
     }
-    let Some(endpoint) = edge.endpoint(request.uri()) else {
-        let site = edge.doors.site.clone();
-        return site.oneshot(request.map(Body::new)).await.unwrap_or_else(|never| match never {});
+    let passed_on = match door {
+        Door::Clients => None,
+        Door::Gateways => match relay::taken(&edge, &request) {
+            Ok(client) => Some(client),
+            Err(_) => return closing(status(StatusCode::UNAUTHORIZED)),
+        },
     };
-    let raw = endpoint.raw;
-    let address = edge.client(peer.ip(), request.headers());
+    let raw = match edge.endpoint(request.uri()) {
+        Some(endpoint) => endpoint.raw,
+        None if passed_on.is_some() => return status(StatusCode::NOT_FOUND),
+        None => {
+            let site = edge.doors.site.clone();
+            return site.oneshot(request.map(Body::new)).await.unwrap_or_else(|never| match never {});
+        }
+    };
+    let address = passed_on.unwrap_or_else(|| edge.client(peer.ip(), request.headers()));
     let allowed = ask::check_origin(&edge, request.headers()).is_ok();
     let origin = request.headers().get(header::ORIGIN).filter(|_| allowed).cloned();
-    let asked = ask::read(&edge, request.method(), request.uri(), request.headers());
+    let mut asked = ask::read(&edge, request.method(), request.uri(), request.headers());
+    if passed_on.is_some() {
+        asked = asked.and_then(Ask::of_this_gateway);
+    }
     let mut response = if request.method() == Method::OPTIONS && origin.is_some() {
         preflight(&request)
+    } else if let Ok(Ask::Far(sid)) = asked {
+        relay::pass(&edge, sid, request, address).await
     } else if ask::is_upgrade(request.headers()) {
         websocket(&edge, request, asked, address, peer, raw)
     } else {
@@ -89,13 +109,13 @@ async fn answer(edge: Rc<Edge>, request: Request<Incoming>, peer: SocketAddr) ->
     response
 }
 
-fn status(code: StatusCode) -> Response<Body> {
+pub(super) fn status(code: StatusCode) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = code;
     response
 }
 
-fn closing(mut response: Response<Body>) -> Response<Body> {
+pub(super) fn closing(mut response: Response<Body>) -> Response<Body> {
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
@@ -107,11 +127,18 @@ fn content(kind: &'static str, body: String) -> Response<Body> {
     response
 }
 
-fn engine_error(error: AskError) -> Response<Body> {
+pub(super) fn engine_error(error: AskError) -> Response<Body> {
     metrics::refused("engine", error.label());
     let mut response = content("application/json", error.body());
     *response.status_mut() = error.status();
     response
+}
+
+/// The same for a WebSocket handshake; it was counted.
+pub(super) fn upgrade_error(error: AskError) -> Response<Body> {
+    let mut response = content("text/html", error.to_string());
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    closing(response)
 }
 
 /// A page asks whether it may send requests from where it is.
@@ -147,7 +174,7 @@ fn open(edge: &Rc<Edge>, raw: bool, address: IpAddr) -> Response<Body> {
     }
 }
 
-fn too_many(after: Duration) -> Response<Body> {
+pub(super) fn too_many(after: Duration) -> Response<Body> {
     let mut response = status(StatusCode::TOO_MANY_REQUESTS);
     let seconds = HeaderValue::from(after.as_secs() + 1);
     response.headers_mut().insert(header::RETRY_AFTER, seconds);
@@ -274,8 +301,7 @@ async fn body(edge: &Rc<Edge>, request: Request<Incoming>) -> Result<String, Sta
         return Err(StatusCode::BAD_REQUEST);
     }
     let limit = edge.shard.settings.max_payload;
-    let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    if declared.is_some_and(|length: usize| length > limit) {
+    if declared_length(request.headers()).is_some_and(|length| length > limit) {
         return Err(StatusCode::PAYLOAD_TOO_LARGE);
     }
     let whole = Limited::new(request.into_body(), limit).collect();
@@ -286,6 +312,11 @@ async fn body(edge: &Rc<Edge>, request: Request<Incoming>) -> Result<String, Sta
         if error.is::<LengthLimitError>() { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST }
     })?;
     String::from_utf8(bytes.to_bytes().into()).map_err(|_| StatusCode::BAD_REQUEST)
+}
+
+/// The length of a body, if the request says it.
+pub(super) fn declared_length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 // --- WebSocket on a connection that hyper reads ---
@@ -300,11 +331,7 @@ fn websocket(
 ) -> Response<Body> {
     let ask = match accept_upgrade(edge, asked, address) {
         Ok(ask) => ask,
-        Err(Refused::Ask(error)) => {
-            let mut response = content("text/html", error.to_string());
-            *response.status_mut() = StatusCode::BAD_REQUEST;
-            return closing(response);
-        }
+        Err(Refused::Ask(error)) => return upgrade_error(error),
         Err(Refused::Rate(after)) => return closing(too_many(after)),
         Err(Refused::Draining) => return closing(status(StatusCode::SERVICE_UNAVAILABLE)),
     };
@@ -316,17 +343,15 @@ fn websocket(
             return closing(response);
         }
     };
-    let mut response = status(StatusCode::SWITCHING_PROTOCOLS);
-    let headers = response.headers_mut();
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    let mut agreed = HeaderMap::new();
     if let Ok(accept) = HeaderValue::from_str(&accept) {
-        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+        agreed.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     }
     let subprotocol = upgrade::subprotocol(request.headers()).and_then(|name| HeaderValue::from_str(name).ok());
     if let Some(name) = subprotocol {
-        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, name);
+        agreed.insert(header::SEC_WEBSOCKET_PROTOCOL, name);
     }
+    let response = switching(&agreed);
     let upgraded = hyper::upgrade::on(&mut request);
     let edge = edge.clone();
     tokio::task::spawn_local(async move {
@@ -339,6 +364,28 @@ fn websocket(
     response
 }
 
+/// The 101 answer, with what was agreed on.
+pub(super) fn switching(agreed: &HeaderMap) -> Response<Body> {
+    let mut response = status(StatusCode::SWITCHING_PROTOCOLS);
+    let headers = response.headers_mut();
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    for name in [header::SEC_WEBSOCKET_ACCEPT, header::SEC_WEBSOCKET_PROTOCOL] {
+        if let Some(value) = agreed.get(&name) {
+            headers.insert(name, value.clone());
+        }
+    }
+    response
+}
+
+/// The socket of a connection that hyper has read, and what was read of it.
+pub(super) fn socket_of(upgraded: Upgraded) -> io::Result<(TcpStream, Vec<u8>)> {
+    let parts =
+        upgraded.downcast::<TokioIo<Rewind>>().map_err(|_| io::Error::other("not the socket of this server"))?;
+    let (first, stream) = parts.io.into_inner().into_parts();
+    Ok((stream, [&*parts.read_buf, &*first].concat()))
+}
+
 async fn switched(
     edge: &Rc<Edge>,
     ask: Ask,
@@ -347,10 +394,7 @@ async fn switched(
     peer: SocketAddr,
     raw: bool,
 ) -> io::Result<()> {
-    let parts =
-        upgraded.downcast::<TokioIo<Rewind>>().map_err(|_| io::Error::other("not the socket of this server"))?;
-    let (first, stream) = parts.io.into_inner().into_parts();
-    let read = [&*parts.read_buf, &*first].concat();
+    let (stream, read) = socket_of(upgraded)?;
     match ask {
         Ask::Upgrade(sid) if sid.place().1 != edge.shard.rooms.shard => {
             let handover = Handover { stream: stream.into_std()?, peer, read, probe: Some(sid) };

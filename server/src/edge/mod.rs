@@ -5,11 +5,14 @@
 //! - [`http`]: long polling and everything that is no WebSocket, by hyper
 //! - [`upgrade`]: WebSocket handshakes, and the switch of a polling session
 //! - [`rewind`]: a socket whose first bytes were read already
+//! - [`relay`]: requests whose session lives on another gateway; [`tunnel`]: WebSockets of such
 
 pub mod accept;
 pub mod ask;
 pub mod http;
+pub mod relay;
 pub mod rewind;
+pub mod tunnel;
 pub mod upgrade;
 
 use std::{net::IpAddr, rc::Rc, sync::Arc, time::Duration};
@@ -18,6 +21,7 @@ use ::http::{HeaderMap, Uri, Version, header, uri::Authority};
 
 use crate::{
     config::{Network, Origins},
+    fleet::Fleet,
     limit::Admission,
     shard::Shard,
 };
@@ -46,6 +50,17 @@ pub struct Doors {
     pub head_timeout: Duration,
     /// Serves every other path.
     pub site: axum::Router,
+    /// The other gateways; without them a request for another gateway's session is one for none.
+    pub fleet: Option<Arc<Fleet>>,
+}
+
+/// Who comes through a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// Everybody.
+    Clients,
+    /// Gateways of the fleet, which prove that they are, with requests of their clients.
+    Gateways,
 }
 
 /// Bytes of a request's head.
@@ -79,9 +94,18 @@ pub struct Edge {
     pub shard: Rc<Shard>,
     /// What it shares with the others.
     pub doors: Doors,
+    /// Connections to other gateways.
+    pub relay: relay::Relay,
+    /// For bytes on their way.
+    pub scratch: tunnel::Scratch,
 }
 
 impl Edge {
+    /// The edge of a shard.
+    pub fn new(shard: Rc<Shard>, doors: Doors) -> Self {
+        Self { shard, doors, relay: relay::Relay::default(), scratch: tunnel::Scratch::default() }
+    }
+
     /// The endpoint of a request. A target that names a host is meant for a proxy, and has none.
     pub fn endpoint(&self, target: &Uri) -> Option<&Endpoint> {
         let path = if target.authority().is_none() { target.path() } else { "" };

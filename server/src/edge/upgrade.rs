@@ -125,7 +125,7 @@ pub async fn serve(edge: &Rc<Edge>, ask: Ask, fresh: Fresh) -> io::Result<()> {
     match ask {
         Ask::OpenSocket => open(edge, fresh).await,
         Ask::Upgrade(sid) => probe(edge, sid, fresh).await,
-        Ask::Open | Ask::Poll(_) | Ask::Nonsense => refuse(fresh).await,
+        Ask::Open | Ask::Poll(_) | Ask::Nonsense | Ask::Far(_) => refuse(fresh).await,
     }
 }
 

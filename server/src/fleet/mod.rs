@@ -12,7 +12,11 @@
 pub mod home;
 pub mod seal;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use haat_adapter::{GatewayLease, Store};
 use tokio::{
@@ -28,6 +32,8 @@ const LEASE: Duration = Duration::from_secs(15);
 const RENEW: Duration = Duration::from_secs(4);
 /// Least time between two looks. Session ids that somebody made up must not become a load on the store.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Least time between two warnings.
+const WARN: Duration = Duration::from_secs(10);
 /// How long the store may take for one.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -39,6 +45,7 @@ pub struct Fleet {
     others: watch::Sender<Others>,
     missed: Notify,
     hops: Arc<Semaphore>,
+    warned: Mutex<Option<Instant>>,
 }
 
 #[derive(Debug, Default)]
@@ -58,12 +65,23 @@ impl Fleet {
             others: watch::Sender::default(),
             missed: Notify::new(),
             hops: Arc::new(Semaphore::new(hops.min(Semaphore::MAX_PERMITS))),
+            warned: Mutex::default(),
         }
     }
 
     /// Leave to pass a long-polling request on, until it is dropped. `None`: there are too many on their way.
     pub fn hop(&self) -> Option<OwnedSemaphorePermit> {
         self.hops.clone().try_acquire_owned().ok()
+    }
+
+    /// The gateway `number` does not believe in our seal. The operator is told, but not for each request.
+    pub fn refused(&self, number: u32) {
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.is_none_or(|warned| warned.elapsed() >= WARN) {
+            *warned = Some(Instant::now());
+            let gateway = format!("{number:08x}");
+            tracing::warn!(gateway, "refuses what is passed on to it; do all gateways have one secret, and one time?");
+        }
     }
 
     /// Where the gateway `number` is reached. One that is not known is looked for first, for two seconds at most.

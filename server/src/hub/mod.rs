@@ -29,6 +29,8 @@ pub struct Hub {
     dropped: AtomicU64,
     /// Sessions of all shards.
     sessions: Box<[AtomicU64]>,
+    /// WebSockets whose session lives on another gateway.
+    tunnels: AtomicU64,
 }
 
 /// The shard is thousands of messages behind; the mail was dropped and counted.
@@ -44,6 +46,7 @@ impl Hub {
             sessions: shards.iter().map(|_| AtomicU64::new(0)).collect(),
             shards: shards.into(),
             dropped: AtomicU64::new(0),
+            tunnels: AtomicU64::new(0),
         }
     }
 
@@ -80,6 +83,20 @@ impl Hub {
     /// Sessions of one shard.
     pub fn sessions_of(&self, shard: u8) -> u64 {
         self.sessions.get(usize::from(shard)).map_or(0, |sessions| sessions.load(Ordering::Relaxed))
+    }
+
+    /// WebSockets that go through this gateway to their session on another.
+    pub fn tunnels(&self) -> u64 {
+        self.tunnels.load(Ordering::Relaxed)
+    }
+
+    /// One of them has begun, or ended.
+    pub fn tunnel(&self, begun: bool) {
+        if begun {
+            self.tunnels.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.tunnels.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// A shard tells how many sessions it has.

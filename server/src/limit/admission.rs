@@ -88,6 +88,14 @@ impl Admission {
         self.connecting.enter((!trusted).then(|| block_of(peer))).map(Admitted::address)
     }
 
+    /// A TCP connection of another gateway.
+    ///
+    /// # Errors
+    /// [`Full`]: close it.
+    pub fn gateway(&self) -> Result<Admitted, Full> {
+        self.connecting.enter(None).map(Admitted::address)
+    }
+
     /// A session, by the address of its client.
     ///
     /// # Errors

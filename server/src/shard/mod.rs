@@ -23,7 +23,10 @@ use std::{
 
 use haat_protocol::{Frame, SessionId, engine};
 use socket2::SockRef;
-use tokio::{net::TcpStream, sync::Notify};
+use tokio::{
+    net::TcpStream,
+    sync::{Notify, watch},
+};
 
 use crate::{
     close::CloseReason,
@@ -82,6 +85,8 @@ pub struct Shard {
     pub metrics: ShardMetrics,
     /// Closes all connections, and lets nobody new in.
     pub draining: Cell<bool>,
+    /// Within which time it does, for what is no session.
+    pub leaving: watch::Sender<Option<Duration>>,
     heartbeat: RefCell<Heartbeat>,
     /// What the heartbeat task sleeps until.
     armed: Cell<Option<Instant>>,
@@ -108,6 +113,7 @@ impl Shard {
             scratch: RefCell::new(vec![0; READ_CHUNK].into()),
             ping: engine::ping(),
             draining: Cell::new(false),
+            leaving: watch::Sender::new(None),
             rooms,
             app,
             settings,

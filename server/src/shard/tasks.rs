@@ -143,6 +143,7 @@ impl Shard {
         if self.draining.replace(true) {
             return;
         }
+        self.leaving.send_replace(Some(within));
         self.app.draining(within);
         let shard = self.clone();
         tokio::task::spawn_local(async move {
