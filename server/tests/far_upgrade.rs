@@ -32,8 +32,8 @@ async fn upgraded(session: &Session, world: &World) -> (Wire, Vec<String>) {
 /// The numbers of the chat messages among these packets.
 fn numbers(packets: &[String]) -> Vec<u64> {
     let chats = packets.iter().filter(|packet| packet.starts_with(r#"42["chat:message""#));
-    let texts = chats.map(|packet| serde_json::from_str::<Value>(&packet[2..]).unwrap()[1]["text"].clone());
-    texts.map(|text| text.as_str().unwrap().parse().unwrap()).collect()
+    let texts = chats.map(|packet| serde_json::from_str::<Value>(&packet[2..]).expect("JSON")[1]["text"].clone());
+    texts.map(|text| text.as_str().and_then(|text| text.parse().ok()).expect("a number")).collect()
 }
 
 #[tokio::test]
