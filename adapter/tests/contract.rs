@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 use haat_adapter::{
     Adapter, Broadcast, Health, Inbound, QueueFull, Replies, Request, RequestError,
     memory::{Engine, Limits},
-    redis::{self, RedisSettings},
+    redis::{self, Mode, RedisSettings},
 };
 use suite::fleet::{Fleet, Gateway, Recorder};
 use support::Server;
@@ -39,13 +39,14 @@ fn memory_fleet() -> Fleet {
 }
 
 /// Gateways on one Redis, which ends with the fleet.
-async fn redis_fleet(server: Arc<Server>) -> Fleet {
+async fn redis_fleet(mode: Mode) -> Fleet {
+    let server = Arc::new(Server::start());
     let mut gateways = Vec::new();
     for index in 0..suite::fleet::GATEWAYS {
         let (name, heard) = (format!("gateway-{index}"), Arc::new(Recorder::default()));
         let inbound: Arc<dyn Inbound> = heard.clone();
         let limits = redis::Limits { log_entries: suite::fleet::LOG_ENTRIES, ..redis::Limits::default() };
-        let settings = RedisSettings { limits, ..RedisSettings::new(server.url()) };
+        let settings = RedisSettings { limits, mode: Some(mode), ..RedisSettings::new(server.url()) };
         let engine = redis::Engine::connect(settings, Arc::downgrade(&inbound)).unwrap();
         gateways.push(Gateway { name, store: engine.clone(), adapter: Arc::new(Settled(engine.clone())), heard });
         assert_eq!(engine.up(Duration::from_secs(20)).await, Health::Up);
@@ -98,8 +99,7 @@ macro_rules! classic {
                 $(#[tokio::test]
                 async fn $case() {
                     if crate::support::is_there() {
-                        let server = std::sync::Arc::new(crate::support::Server::start());
-                        crate::suite::$module::$case(crate::redis_fleet(server).await).await;
+                        crate::suite::$module::$case(crate::redis_fleet(crate::Mode::Classic).await).await;
                     }
                 })+
             })+
@@ -108,6 +108,23 @@ macro_rules! classic {
 }
 
 contract_cases!(classic);
+
+macro_rules! sharded {
+    ($($module:ident { $($case:ident),+ $(,)? })+) => {
+        mod redis_sharded {
+            $(mod $module {
+                $(#[tokio::test]
+                async fn $case() {
+                    if crate::support::is_there() {
+                        crate::suite::$module::$case(crate::redis_fleet(crate::Mode::Sharded).await).await;
+                    }
+                })+
+            })+
+        }
+    };
+}
+
+contract_cases!(sharded);
 
 macro_rules! memory {
     ($($module:ident { $($case:ident),+ $(,)? })+) => {

@@ -18,8 +18,8 @@ use serde_json::{Value, value::RawValue};
 use super::{
     LOG_UID,
     wire::{
-        Asker, Channel, Form, Heard, Manner, Message, Name, Opts, Packet, Unclear, Wire, check_event, event_name,
-        names_json, only_room, opts_json, quoted, split, text_of,
+        Asker, Channel, Form, Heard, Manner, Message, Name, Opts, Packet, Unclear, Wire, check_event,
+        check_server_event, event_name, names_json, only_room, opts_json, present, quoted, split, text_of,
     },
 };
 use crate::{
@@ -77,10 +77,6 @@ impl Classic {
 }
 
 impl Wire for Classic {
-    fn uid(&self) -> &str {
-        &self.uid
-    }
-
     fn manner(&self) -> Manner {
         Manner::Plain
     }
@@ -347,15 +343,6 @@ impl Classic {
     }
 }
 
-/// Whether other servers survive this event between them.
-fn check_server_event(args: &str) -> Result<(), Unclear> {
-    match &*event_name(args)? {
-        // The first ends a Node process that has no listener for it; Node refuses to send the others.
-        "error" | "connect" | "connection" | "new_namespace" => Err(Unclear::Shape("a reserved event")),
-        _ => Ok(()),
-    }
-}
-
 fn hear_answer(payload: &[u8]) -> Result<Heard, Unclear> {
     let (text, _) = text_of(payload, Binary::Spell)?;
     let heard: HeardSaid = serde_json::from_str(&text)?;
@@ -422,9 +409,4 @@ struct HeardSaid {
     packet: Option<Value>,
     values: Option<Vec<Value>>,
     uid: Option<Name>,
-}
-
-/// `null` is a value here, and not the absence of one.
-fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(deserializer).map(Some)
 }

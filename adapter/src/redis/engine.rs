@@ -25,6 +25,7 @@ use super::{
     pulse::{self, Pulse},
     scripts::Scripts,
     seen::Seen,
+    sharded::Sharded,
     stats::Counters,
     store,
     table::Table,
@@ -62,6 +63,7 @@ enum Stop {
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) settings: RedisSettings,
+    mode: Mode,
     pub(super) wire: Box<dyn Wire>,
     pub(super) names: Names,
     pub(super) commands: Arc<Link>,
@@ -131,10 +133,10 @@ impl Engine {
     pub fn connect(settings: RedisSettings, inbound: Weak<dyn Inbound>) -> Result<Arc<Self>, SettingsError> {
         let target = settings.target()?;
         let broken = |problem: String| SettingsError { setting: "engine", problem };
-        let uid = random_text(6).map_err(|error| broken(error.to_string()))?;
+        let uid = fresh_id(target.mode).map_err(|error| broken(error.to_string()))?;
         let wire: Box<dyn Wire> = match target.mode {
             Mode::Classic => Box::new(Classic::new(&settings.channel_prefix, &settings.namespaces, &uid)),
-            Mode::Sharded => return Err(SettingsError { setting: "mode", problem: "not built yet".to_owned() }),
+            Mode::Sharded => Box::new(Sharded::new(&settings.channel_prefix, &settings.namespaces, &uid)),
         };
         let dialer = Arc::new(Dialer::new(&target, &settings));
         let link = |name| Arc::new(Link::new(name, dialer.clone(), settings.times.clone()));
@@ -147,6 +149,7 @@ impl Engine {
         let core = Arc::new(Core {
             commands: link("commands"),
             listener: link("listener"),
+            mode: target.mode,
             wire,
             names,
             table: Table::default(),
@@ -293,7 +296,7 @@ impl Adapter for Engine {
             let expected = self.core.pulse.others().max(1);
             Box::pin(ready(Err(RequestError { expected, partial: Replies::default() })))
         };
-        let Ok(id) = random_text(self.core.wire.uid().len()) else { return failed() };
+        let Ok(id) = fresh_id(self.core.mode) else { return failed() };
         let Ok(message) = self.core.wire.request(&id, &request) else {
             self.core.counters.unspeakable.add(1);
             return failed();
@@ -339,6 +342,14 @@ impl Adapter for Engine {
         Box::pin(async move {
             let _ = closed.wait_for(|closed| *closed).await;
         })
+    }
+}
+
+/// A name that nobody else has, for a gateway or a question, in the form that Node's adapter gives it.
+fn fresh_id(mode: Mode) -> Result<String, getrandom::Error> {
+    match mode {
+        Mode::Classic => random_text(6),
+        Mode::Sharded => getrandom::u64().map(|random| format!("{random:016x}")),
     }
 }
 

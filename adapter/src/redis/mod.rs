@@ -16,7 +16,7 @@
 //! | `ears` | what arrives: channel first, then meaning, then the gateway |
 //! | `mouth` | what is published, in order |
 //! | `pulse` | whether the gateway hears itself, and whether Node gateways are there |
-//! | `wire`, `classic` | what gateways say to each other, as Node's adapters spell it |
+//! | `wire`, `classic`, `sharded` | what gateways say to each other, as Node's adapters spell it |
 //! | `store`, `scripts`, `record`, `seen` | the [`Store`](crate::Store), its steps, a log entry's form, how far it was seen |
 //!
 //! One thread of its own does all of it: the gateway's code ([`Inbound`](crate::Inbound)) is called on it, one call at a time, in the order in
@@ -43,7 +43,7 @@
 //! | `<p>:{<s>}:live/<db>` | records of the log, published by the step that appended them | haat gateways with viewers of the stream |
 //! | `<p>:canary:<uid>` | a number every second | this gateway |
 //! | `<p>:gateways/<db>` | nothing; its subscribers are the haat gateways | all haat gateways |
-//! | see `classic` | broadcasts, questions, answers | all gateways |
+//! | see `classic`, `sharded` | broadcasts, questions, answers | all gateways |
 //!
 //! With Node gateways about ([`NodePeers`]), the step that appends publishes the entry a second time, as the broadcast that
 //! Node's adapter would make of it: same channel, same bytes, the event's name and data for the room `stream:<s>`, under the
@@ -78,6 +78,7 @@ mod record;
 mod scripts;
 mod seen;
 mod settings;
+mod sharded;
 mod stats;
 mod store;
 mod table;

@@ -108,9 +108,6 @@ impl From<serde_json::Error> for Unclear {
 
 /// One way of saying things between gateways, through Redis.
 pub(super) trait Wire: fmt::Debug + Send + Sync {
-    /// What this gateway is called.
-    fn uid(&self) -> &str;
-
     /// The command that publishes, and how is subscribed to what it publishes.
     fn manner(&self) -> Manner;
 
@@ -238,6 +235,15 @@ pub(super) fn check_event(args: &str) -> Result<(), Unclear> {
     if RESERVED.contains(&&*name) { Err(Unclear::Shape("a reserved event")) } else { Ok(()) }
 }
 
+/// Whether other servers survive this event between them.
+pub(super) fn check_server_event(args: &str) -> Result<(), Unclear> {
+    match &*event_name(args)? {
+        // The first ends a Node process that has no listener for it; Node refuses to send the others.
+        "error" | "connect" | "connection" | "new_namespace" => Err(Unclear::Shape("a reserved event")),
+        _ => Ok(()),
+    }
+}
+
 /// The name of an event, from its arguments. A number is a name too.
 pub(super) fn event_name(args: &str) -> Result<String, Unclear> {
     struct First;
@@ -326,4 +332,9 @@ pub(super) fn text_of(payload: &[u8], binary: msgpack::Binary) -> Result<(String
     }
     let text = std::str::from_utf8(payload).map_err(|_| Unclear::Shape("a text that is not UTF-8"))?;
     Ok((text.to_owned(), Vec::new()))
+}
+
+/// `null` is a value here, and not the absence of one.
+pub(super) fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
 }

@@ -1,6 +1,7 @@
 //! The wires against what the official packages put on theirs: `tests/vectors/`, recorded with Node 20 and Redis 7.
 
 mod classic;
+mod sharded;
 
 use bytes::Bytes;
 use serde::Deserialize;
