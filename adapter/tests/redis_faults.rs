@@ -11,16 +11,12 @@ mod fleet;
 mod gateway;
 mod support;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use fleet::{chat, chat_data, new, once, seqs, to_room};
-use gateway::{Gateway, LONG, until};
+use gateway::{Gateway, LONG, unavailable, until};
 use haat_adapter::{
-    Adapter, Append, Appended, Entry, Health, LogRead, Position, QueueFull, Request, Store, StoreError,
-    redis::RedisSettings,
+    Adapter, Append, Health, LogRead, Position, QueueFull, Request, Store, StoreError, redis::RedisSettings,
 };
 use support::{
     Server,
@@ -29,59 +25,6 @@ use support::{
 
 /// A command's time, and some more for a busy machine.
 const COMMAND: Duration = Duration::from_secs(10);
-
-/// What a gateway goes through here.
-trait Endures {
-    async fn down(&self) -> Duration;
-    async fn watch(&self, stream: &str);
-    async fn say(&self, text: &str) -> Result<Appended, StoreError>;
-    async fn insist(&self, text: &str) -> Arc<Entry>;
-    async fn hears(&self, text: &str);
-}
-
-impl Endures for Gateway {
-    /// Waits until it is down, and says for how long that took.
-    async fn down(&self) -> Duration {
-        let started = Instant::now();
-        until("the gateway is down", || self.engine.health() != Health::Up).await;
-        started.elapsed()
-    }
-
-    async fn watch(&self, stream: &str) {
-        self.join(&format!("stream:{stream}")).await;
-    }
-
-    async fn say(&self, text: &str) -> Result<Appended, StoreError> {
-        self.engine.append(chat("spring", text)).await
-    }
-
-    /// Appends until it is done, as a client does.
-    async fn insist(&self, text: &str) -> Arc<Entry> {
-        let started = Instant::now();
-        loop {
-            match self.engine.append(Append { once: once(text), ..chat("spring", text) }).await {
-                Ok(Appended::New(entry) | Appended::Repeat(entry)) => return entry,
-                Err(StoreError::Unavailable(_)) if started.elapsed() < LONG => {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-                Err(error) => panic!("{error}"),
-            }
-        }
-    }
-
-    /// Waits until an entry with this text has arrived.
-    async fn hears(&self, text: &str) {
-        let is = |entry: &Arc<Entry>| entry.data.contains(&format!("\"text\":\"{text}\""));
-        self.heard.until(|heard| heard.entries.iter().any(is), |_| ()).await;
-    }
-}
-
-fn unavailable<T: std::fmt::Debug>(answer: Result<T, StoreError>) -> String {
-    match answer {
-        Err(StoreError::Unavailable(why)) => why,
-        other => panic!("not unavailable: {other:?}"),
-    }
-}
 
 redis_test!(is_down_within_seconds_of_a_black_hole_and_comes_back, async || {
     let server = Server::start();

@@ -1,7 +1,7 @@
 //! A message on a channel of the classic wire. The first byte chooses the channel.
 #![no_main]
 
-use haat_adapter::redis::is_clear;
+use haat_adapter::redis::{Mode, is_clear};
 use libfuzzer_sys::fuzz_target;
 
 const CHANNELS: [&str; 5] =
@@ -9,5 +9,5 @@ const CHANNELS: [&str; 5] =
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((choice, payload)) = bytes.split_first() else { return };
-    let _ = is_clear(CHANNELS[usize::from(*choice) % CHANNELS.len()], payload);
+    let _ = is_clear(Mode::Classic, CHANNELS[usize::from(*choice) % CHANNELS.len()], payload);
 });

@@ -95,15 +95,20 @@ use engine::{Core, random_text};
 /// Who publishes log entries in Node's form. Node takes it for a gateway.
 const LOG_UID: &str = "haat-log";
 
-/// For fuzzing: reads a message as the engine does, and says whether it is clear. Nothing comes of it.
+/// For fuzzing: reads a message as the engine does in this mode, and says whether it is clear. Nothing comes of it.
 #[doc(hidden)]
-pub fn is_clear(channel: &str, payload: &[u8]) -> bool {
-    use wire::Wire;
+pub fn is_clear(mode: Mode, channel: &str, payload: &[u8]) -> bool {
     let namespaces = ["/".to_owned()];
-    let classic = classic::Classic::new("socket.io", &namespaces, "uid");
+    let wire: Box<dyn wire::Wire> = match mode {
+        Mode::Classic => Box::new(classic::Classic::new("socket.io", &namespaces, "uid")),
+        Mode::Sharded => Box::new(sharded::Sharded::new("socket.io", &namespaces, "uid")),
+    };
     let wants = |_: &str, room: &str| room != "unwanted";
-    match channel {
-        "record" => record::entry(&"stream".into(), payload, None).is_ok(),
-        channel => classic.hear(channel, payload, &wants).is_ok(),
-    }
+    wire.hear(channel, payload, &wants).is_ok()
+}
+
+/// For fuzzing: reads a record of a log.
+#[doc(hidden)]
+pub fn is_clear_record(record: &[u8]) -> bool {
+    record::entry(&"stream".into(), record, None).is_ok()
 }
