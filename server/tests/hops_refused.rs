@@ -15,7 +15,7 @@ use support::{
     SECRET, World,
     fleet::{POLLING, Pair, SOCKET, Session, UNKNOWN, count, get},
     patiently,
-    raw::{Answer, Seen, Wire},
+    wire::{Answer, Seen, Wire},
 };
 use tokio::net::TcpListener;
 
