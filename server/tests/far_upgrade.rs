@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use support::{
     World,
-    fleet::{Pair, SOCKET, Session, get, sessions},
+    pair::{Pair, SOCKET, Session, get, sessions},
     patiently,
     wire::{Seen, Wire, client_frame, sid_of},
 };

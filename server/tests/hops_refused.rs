@@ -13,7 +13,7 @@ use haat_server::fleet::seal::{HEADER, Seal};
 use http::{HeaderValue, Method};
 use support::{
     SECRET, World,
-    fleet::{POLLING, Pair, SOCKET, Session, UNKNOWN, count, get},
+    pair::{POLLING, Pair, SOCKET, Session, UNKNOWN, count, get},
     patiently,
     wire::{Answer, Seen, Wire},
 };

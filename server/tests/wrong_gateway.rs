@@ -5,7 +5,7 @@ mod support;
 use serde_json::{Value, json};
 use support::{
     World,
-    fleet::{Pair, Session, UNKNOWN, count, get},
+    pair::{Pair, Session, UNKNOWN, count, get},
     patiently,
     wire::{Answer, Wire},
 };

@@ -3,8 +3,8 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 pub mod echo;
-pub mod fleet;
 pub mod innocents;
+pub mod pair;
 pub mod raw;
 pub mod wire;
 
