@@ -75,6 +75,7 @@ fn sessions() {
             sid: "aBcDeFgHiJkLmNoPqRsT".to_owned(),
             namespace: "/".to_owned(),
             user: format!("customer-{user:010}"),
+            gateway: "aBcDeFgHiJkLmNoPqRsT".to_owned(),
             rooms: vec![room("stream:spring-sale-2026".to_owned()), room(format!("user:customer-{user:010}"))],
         }
     };

@@ -197,6 +197,9 @@ pub struct Share {
     pub viewers: u64,
     /// Users not reported before on this gateway, for the count of unique viewers.
     pub users: Vec<String>,
+    /// Gateways whose viewers have come here, and how many: they are taken off those shares, which a gateway that still lives
+    /// sets right with its next call. So nobody is counted twice whose gateway has died.
+    pub moved: Vec<(String, u64)>,
     /// What to add to counters.
     pub add: Vec<Counter>,
 }
@@ -223,6 +226,9 @@ pub struct SavedSession {
     pub namespace: String,
     /// The user it belongs to; only the same user recovers it.
     pub user: String,
+    /// The gateway that counts it among its viewers; empty once it does so no more.
+    #[serde(default)]
+    pub gateway: String,
     /// Rooms and since when.
     pub rooms: Vec<SessionRoom>,
 }

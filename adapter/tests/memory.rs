@@ -172,8 +172,12 @@ async fn refuses_a_session_that_is_too_large() {
 async fn keeps_only_so_many_counters_and_audiences() {
     let engine = Engine::new(Limits { counters: 2, streams: 1, ..Limits::default() });
     let add = |names: &[&str]| names.iter().map(|name| Counter { name: (*name).to_owned(), value: u64::MAX }).collect();
-    let share =
-        |stream: &str| Share { stream: stream.to_owned(), viewers: 1, add: add(&["a", "b", "c", "a"]), users: vec![] };
+    let share = |stream: &str| Share {
+        stream: stream.to_owned(),
+        viewers: 1,
+        add: add(&["a", "b", "c", "a"]),
+        ..Share::default()
+    };
     let totals = engine.sync("gateway-0", Duration::MAX, vec![share("spring"), share("summer")]).await.unwrap();
     assert_eq!(
         totals[0].counters,

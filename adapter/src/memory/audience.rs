@@ -49,6 +49,7 @@ impl Audiences {
         let expires = now + lease.min(LONGEST_LEASE);
         let totals = shares.into_iter().map(|share| {
             let Some(audience) = audience(&mut self.by_stream, &share.stream, limits) else { return Totals::default() };
+            share.moved.iter().for_each(|(gateway, count)| audience.move_away(gateway, *count));
             audience.renew(Lease { gateway: Arc::clone(&gateway), viewers: share.viewers, expires }, now);
             share.users.iter().for_each(|user| audience.unique.add(self.hasher.hash_one(user)));
             share.add.into_iter().for_each(|counter| audience.add(counter, limits));
@@ -84,6 +85,13 @@ impl Audience {
             self.leases.push(lease);
         }
         self.peak = self.peak.max(self.viewers());
+    }
+
+    /// Viewers of a gateway have come to another one.
+    fn move_away(&mut self, gateway: &str, count: u64) {
+        if let Some(lease) = self.leases.iter_mut().find(|lease| *lease.gateway == *gateway) {
+            lease.viewers = lease.viewers.saturating_sub(count);
+        }
     }
 
     fn add(&mut self, counter: Counter, limits: &Limits) {

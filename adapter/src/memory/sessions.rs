@@ -91,6 +91,7 @@ pub(super) fn pack(session: &SavedSession) -> Box<[u8]> {
     put_text(&mut packed, &session.sid);
     put_text(&mut packed, &session.namespace);
     put_text(&mut packed, &session.user);
+    put_text(&mut packed, &session.gateway);
     put_number(&mut packed, session.rooms.len() as u64);
     for room in &session.rooms {
         put_text(&mut packed, &room.room);
@@ -103,12 +104,13 @@ pub(super) fn pack(session: &SavedSession) -> Box<[u8]> {
 /// The session that was [`pack`]ed. `None` for anything else.
 fn unpack(mut packed: &[u8]) -> Option<SavedSession> {
     let packed = &mut packed;
-    let (sid, namespace, user) = (take_text(packed)?, take_text(packed)?, take_text(packed)?);
+    let (sid, namespace) = (take_text(packed)?, take_text(packed)?);
+    let (user, gateway) = (take_text(packed)?, take_text(packed)?);
     let mut rooms = Vec::new();
     for _ in 0..take_number(packed)? {
         rooms.push(SessionRoom { room: take_text(packed)?, epoch: take_text(packed)?, seq: take_number(packed)? });
     }
-    packed.is_empty().then_some(SavedSession { sid, namespace, user, rooms })
+    packed.is_empty().then_some(SavedSession { sid, namespace, user, gateway, rooms })
 }
 
 fn put_number(packed: &mut Vec<u8>, mut number: u64) {
@@ -153,12 +155,12 @@ mod tests {
     proptest! {
         #[test]
         fn unpacks_what_was_packed(
-            texts in proptest::array::uniform3(".{0,40}"),
+            texts in proptest::array::uniform4(".{0,40}"),
             rooms in proptest::collection::vec((".{0,200}", ".{0,16}", any::<u64>()), 0..5),
         ) {
-            let [sid, namespace, user] = texts;
+            let [sid, namespace, user, gateway] = texts;
             let rooms = rooms.into_iter().map(|(room, epoch, seq)| SessionRoom { room, epoch, seq }).collect();
-            let session = SavedSession { sid, namespace, user, rooms };
+            let session = SavedSession { sid, namespace, user, gateway, rooms };
             prop_assert_eq!(unpack(&pack(&session)), Some(session));
         }
 
@@ -193,8 +195,9 @@ mod tests {
             sid: "aBcDeFgHiJkLmNoPqRsT".to_owned(),
             namespace: "/".to_owned(),
             user: "customer-0123456789".to_owned(),
+            gateway: "aBcDeFgHiJkLmNoPqRsT".to_owned(),
             rooms: vec![room("stream:spring-sale-2026"), room("user:customer-0123456789")],
         };
-        assert_eq!(pack(&session).len(), 115);
+        assert_eq!(pack(&session).len(), 136);
     }
 }

@@ -412,12 +412,15 @@ impl Core {
         let add = share.add.iter().filter(|counter| counter.name.len() <= limits.name_bytes);
         command.arg(gateway).arg(milliseconds(lease)).arg(share.viewers);
         command.arg(limits.counters).arg(milliseconds(self.settings.times.retain)).arg(EXACT);
-        command.arg(share.users.len()).arg(add.clone().count());
+        command.arg(share.users.len()).arg(add.clone().count()).arg(share.moved.len());
         share.users.iter().for_each(|user| {
             command.arg(user);
         });
         add.for_each(|counter| {
             command.arg(&counter.name).arg(counter.value);
+        });
+        share.moved.iter().for_each(|(gateway, count)| {
+            command.arg(gateway).arg(count);
         });
         command
     }

@@ -53,6 +53,23 @@ pub(crate) async fn lapses_without_renewal(fleet: Fleet) {
     assert_eq!(sync(&fleet, 0, viewers(1)).await.viewers, 7);
 }
 
+pub(crate) async fn counts_who_moves_once(fleet: Fleet) {
+    let moved = |count, from: &str| Share { moved: vec![(from.to_owned(), count)], ..viewers(4) };
+    sync(&fleet, 0, viewers(10)).await;
+    let totals = sync(&fleet, 1, moved(4, "gateway-0")).await;
+    assert_eq!((totals.viewers, totals.peak), (10, 10));
+    // Never less than nobody, of a gateway that is not known, and not for longer than the lease.
+    let totals = sync(&fleet, 1, moved(4, "gateway-9")).await;
+    assert_eq!((totals.viewers, totals.peak), (10, 10));
+    assert_eq!(sync(&fleet, 1, moved(100, "gateway-0")).await.viewers, 4);
+    // A gateway that lives knows better.
+    assert_eq!(sync(&fleet, 0, viewers(9)).await.viewers, 13);
+    (fleet.pass)(Duration::from_secs(2)).await;
+    sync(&fleet, 1, moved(1, "gateway-0")).await;
+    (fleet.pass)(Duration::from_secs(2)).await;
+    assert_eq!(sync(&fleet, 1, viewers(4)).await.viewers, 4);
+}
+
 pub(crate) async fn remembers_the_peak(fleet: Fleet) {
     sync(&fleet, 0, viewers(10)).await;
     sync(&fleet, 1, viewers(5)).await;

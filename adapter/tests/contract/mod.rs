@@ -80,6 +80,7 @@ macro_rules! contract_cases {
                 sums_the_viewers_of_all_gateways,
                 replaces_a_share_and_gives_it_up_at_zero,
                 lapses_without_renewal,
+                counts_who_moves_once,
                 remembers_the_peak,
                 counts_a_user_of_two_gateways_once,
                 estimates_a_crowd,

@@ -15,6 +15,7 @@ fn session(user: &str) -> SavedSession {
         sid: "aBcDeFgHiJkLmNoPqRsT".to_owned(),
         namespace: "/".to_owned(),
         user: user.to_owned(),
+        gateway: "gateway-0".to_owned(),
         rooms: vec![room("stream:spring", "aB_-1234", u64::MAX), room("user:añá", "", 0)],
     }
 }

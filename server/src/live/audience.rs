@@ -27,7 +27,7 @@ use tokio::{
 use super::{Live, Shared, view::View};
 use crate::{
     hub::{Hub, mailbox::Mail},
-    room::state_class,
+    room::{At, state_class},
 };
 
 /// Viewers of a gateway that was not heard of for so long count no more.
@@ -50,7 +50,27 @@ pub(super) struct Report {
     stream: Arc<str>,
     /// `None`: the shard has nobody there any more and wants no totals.
     viewers: Option<u32>,
+    counted: Counted,
+}
+
+/// What a shard has seen since its last report.
+#[derive(Debug, Default)]
+struct Counted {
     users: Vec<Box<str>>,
+    moved: Moved,
+}
+
+/// Gateways whose viewers have come here, and how many: a handful of names.
+#[derive(Debug, Default)]
+struct Moved(Vec<(Box<str>, u64)>);
+
+impl Moved {
+    fn add(&mut self, gateway: &str, count: u64) {
+        match self.0.iter_mut().find(|(known, _)| **known == *gateway) {
+            Some((_, sum)) => *sum += count,
+            None => self.0.push((gateway.into(), count)),
+        }
+    }
 }
 
 /// Where reports arrive.
@@ -68,7 +88,7 @@ pub(super) fn reports() -> (mpsc::Sender<Report>, Reports) {
 /// What a shard has not reported yet.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    dirty: RefCell<FxHashMap<Arc<str>, Vec<Box<str>>>>,
+    dirty: RefCell<FxHashMap<Arc<str>, Counted>>,
     scheduled: Cell<bool>,
 }
 
@@ -76,12 +96,20 @@ impl Live {
     /// The audience of a stream has changed on this shard; `user` is a viewer who has come.
     pub(super) fn tally(&self, stream: &Arc<str>, user: Option<&str>) {
         let mut dirty = self.tally.dirty.borrow_mut();
-        let users = dirty.entry(stream.clone()).or_default();
+        let Counted { users, .. } = dirty.entry(stream.clone()).or_default();
         if users.len() < USERS {
             users.extend(user.map(Into::into));
         }
         drop(dirty);
         self.schedule_report();
+    }
+
+    /// A viewer of a stream has come back here whom another gateway counted, and may be unable to count off.
+    pub(super) fn moved(&self, stream: &Arc<str>, gateway: &str) {
+        if !gateway.is_empty() && *gateway != *self.shared.name {
+            self.tally.dirty.borrow_mut().entry(stream.clone()).or_default().moved.add(gateway, 1);
+            self.schedule_report();
+        }
     }
 
     fn schedule_report(&self) {
@@ -95,14 +123,25 @@ impl Live {
 
     fn report(&self) {
         let dirty = std::mem::take(&mut *self.tally.dirty.borrow_mut());
-        for (stream, users) in dirty {
+        for (stream, counted) in dirty {
             let viewers = self.views.get(&stream).map(|view| view.viewers.get());
-            let report = Report { shard: self.rooms.shard, stream, viewers, users };
+            let report = Report { shard: self.rooms.shard, stream, viewers, counted };
             if let Err(mpsc::error::TrySendError::Full(report)) = self.shared.reports.try_send(report) {
-                self.tally.dirty.borrow_mut().entry(report.stream).or_default().extend(report.users);
+                let mut dirty = self.tally.dirty.borrow_mut();
+                let counted = dirty.entry(report.stream).or_default();
+                counted.users.extend(report.counted.users);
+                report.counted.moved.0.iter().for_each(|(gateway, count)| counted.moved.add(gateway, *count));
+                drop(dirty);
                 self.schedule_report();
             }
         }
+    }
+
+    /// Tells a socket that has come back how many viewers there are: what it was told last may be long ago, and nobody
+    /// says it again before it changes.
+    pub(super) fn show_viewers(&self, at: At, view: &View) {
+        let count = view.totals().viewers.max(u64::from(view.viewers.get()));
+        self.rooms.emit(at.key, &viewers_frame(&view.stream, count));
     }
 
     /// New totals of streams that have members here.
@@ -128,6 +167,8 @@ struct Hall {
     shards: FxHashMap<u8, u32>,
     /// Not reported to the fleet yet.
     users: Vec<String>,
+    /// See `users`.
+    moved: Moved,
     /// Reported, by hash.
     seen: FxHashSet<u64>,
     changed: bool,
@@ -138,7 +179,7 @@ struct Hall {
 
 impl Hall {
     fn take(&mut self, report: Report) {
-        let Report { shard, viewers, users, .. } = report;
+        let Report { shard, viewers, counted: Counted { users, moved }, .. } = report;
         let before = match viewers {
             Some(viewers) => self.shards.insert(shard, viewers),
             None => self.shards.remove(&shard),
@@ -146,7 +187,8 @@ impl Hall {
         if before.is_none() {
             self.told = None;
         }
-        self.changed |= before != viewers;
+        self.changed |= before != viewers || !moved.0.is_empty();
+        moved.0.iter().for_each(|(gateway, count)| self.moved.add(gateway, *count));
         for user in users {
             let mut hasher = FxHasher::default();
             user.hash(&mut hasher);
@@ -170,6 +212,7 @@ impl Hall {
             stream: stream.to_owned(),
             viewers: self.shards.values().map(|viewers| u64::from(*viewers)).sum(),
             users: std::mem::take(&mut self.users),
+            moved: self.moved.0.drain(..).map(|(gateway, count)| (gateway.into(), count)).collect(),
             add: Vec::new(),
         }
     }
@@ -204,6 +247,7 @@ async fn exchange(store: &dyn Store, hub: &Hub, gateway: &str, halls: &mut FxHas
             for share in shares {
                 if let Some(hall) = halls.get_mut(&*share.stream) {
                     hall.users = share.users;
+                    share.moved.iter().for_each(|(gateway, count)| hall.moved.add(gateway, *count));
                     hall.changed = true;
                 }
             }
@@ -250,7 +294,8 @@ mod tests {
     use super::*;
 
     fn report(shard: u8, viewers: Option<u32>, users: &[&str]) -> Report {
-        Report { shard, stream: "main".into(), viewers, users: users.iter().map(|user| (*user).into()).collect() }
+        let users = users.iter().map(|user| (*user).into()).collect();
+        Report { shard, stream: "main".into(), viewers, counted: Counted { users, moved: Moved::default() } }
     }
 
     #[test]
@@ -268,5 +313,17 @@ mod tests {
         hall.take(report(1, None, &[]));
         assert!(hall.is_due(Instant::now()));
         assert_eq!(hall.share("main").viewers, 2);
+    }
+    #[test]
+    fn who_has_moved_is_told_once() {
+        let mut hall = Hall::default();
+        for shard in 0..2 {
+            let mut report = report(shard, Some(2), &[]);
+            report.counted.moved.add("gateway-0", 1);
+            report.counted.moved.add("gateway-1", 2);
+            hall.take(report);
+        }
+        assert_eq!(hall.share("main").moved, [("gateway-0".to_owned(), 2), ("gateway-1".to_owned(), 4)]);
+        assert_eq!(hall.share("main").moved, []);
     }
 }

@@ -231,6 +231,10 @@ impl Live {
             self.rooms.join(at, &view.room);
             let viewer = self.seat(at, &view.stream, &identity);
             shift(self, &view, &identity.user.id, false, viewer);
+            if viewer {
+                self.moved(&view.stream, &saved.gateway);
+            }
+            self.show_viewers(at, &view);
             visitor.enter(Joined { view, position: joined, viewer });
         }
         for room in saved.rooms.iter().filter(|room| room.epoch.is_empty()) {
@@ -304,9 +308,9 @@ impl Live {
 
     /// What is to be saved of a session, and for how long; `None`: it is another connection's now.
     fn image(&self, at: At, visitor: &Visitor) -> Option<(Option<SavedSession>, Duration)> {
-        let (rooms, ttl) = match &*visitor.fate.borrow() {
-            Fate::Alive => (self.rooms.rooms_of(at), self.shared.recovery + 2 * RENEW),
-            Fate::Dropped(rooms) => (rooms.clone(), self.shared.recovery),
+        let (rooms, ttl, gateway) = match &*visitor.fate.borrow() {
+            Fate::Alive => (self.rooms.rooms_of(at), self.shared.recovery + 2 * RENEW, self.shared.name.clone()),
+            Fate::Dropped(rooms) => (rooms.clone(), self.shared.recovery, String::new()),
             Fate::Left => return Some((None, Duration::ZERO)),
             Fate::Replaced => return None,
         };
@@ -328,6 +332,7 @@ impl Live {
             sid: visitor.sid.to_string(),
             namespace: "/".to_owned(),
             user: owner_text(&visitor.identity()),
+            gateway,
             rooms: saved,
         };
         Some((Some(session), ttl))

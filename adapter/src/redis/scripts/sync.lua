@@ -6,12 +6,20 @@
 local audience, users, crowd = KEYS[1], KEYS[2], KEYS[3]
 local gateway, lease_ms, viewers = 'l:' .. ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local max_counters, retain_ms, exact = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
-local count, added = tonumber(ARGV[7]), tonumber(ARGV[8])
+local count, added, moves = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local fields = redis.call('HGETALL', audience)
 
+-- Viewers of other gateways that have come to this one.
+local moved = {}
+for i = 1, moves do
+  local at = 9 + count + 2 * added + 2 * i
+  moved['l:' .. ARGV[at - 1]] = tonumber(ARGV[at])
+end
+
+local set = {}
 local counters, known, total, gone = {}, 0, 0, {}
 local peak, unique = 0, 0
 for i = 1, #fields, 2 do
@@ -25,6 +33,11 @@ for i = 1, #fields, 2 do
     if not held or tonumber(expiry) <= now then
       gone[#gone + 1] = name
     elseif name ~= gateway then
+      if moved[name] then
+        held = math.max(0, held - moved[name])
+        set[#set + 1] = name
+        set[#set + 1] = string.format('%.0f', held) .. ' ' .. expiry
+      end
       total = total + held
     elseif viewers == 0 then
       gone[#gone + 1] = name
@@ -33,7 +46,6 @@ for i = 1, #fields, 2 do
   elseif name == 'u' then unique = tonumber(value) end
 end
 
-local set = {}
 if viewers > 0 then
   total = total + viewers
   set[#set + 1] = gateway
@@ -46,7 +58,7 @@ if total > peak then
 end
 if #gone > 0 then redis.call('HDEL', audience, unpack(gone)) end
 
-local at = 8
+local at = 9
 if count > 0 then
   -- A thousand at a time: Lua's stack is small.
   local function each(command, key, from, to)
