@@ -128,6 +128,7 @@ fn main() {
         viewers: 100,
         users: (0..users).map(|user| format!("customer-{user}")).collect(),
         add: Vec::new(),
+        moved: Vec::new(),
     };
     let shares: Vec<_> = (0..1_000).map(|stream| crowd(stream, 1_000)).collect();
     now(engine.sync("0", Duration::from_secs(10), shares)).unwrap();
