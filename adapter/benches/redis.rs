@@ -153,6 +153,7 @@ async fn measure() {
             viewers: 100,
             users: (0..users).map(|user| format!("customer-{stream}-{user}")).collect(),
             add: vec![Counter { name: "reactions.heart".to_owned(), value: 3 }],
+            moved: Vec::new(),
         };
         (0..1_000).map(share).collect()
     };
