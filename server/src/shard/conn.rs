@@ -5,7 +5,7 @@ use std::{future::poll_fn, io, rc::Rc, task::Poll, time::Instant};
 use haat_protocol::Frame;
 use tokio::net::TcpStream;
 
-use super::{LINGER, Shard};
+use super::{LINGER, READ_CHUNK, Shard};
 use crate::{
     close::CloseReason,
     transport::{
@@ -46,7 +46,14 @@ async fn serve(shard: Rc<Shard>, key: SessionKey, io: Rc<TcpStream>, mut reader:
             shard.close(key, reason);
             return linger(&io).await;
         }
-        fed = shard.read(key, &io, &mut reader);
+        fed = match shard.read(key, &io, &mut reader) {
+            // There is more. Others have their turn first, however fast this client is.
+            Ok(true) => {
+                tokio::task::yield_now().await;
+                Ok(())
+            }
+            read => read.map(drop),
+        };
     }
 }
 
@@ -76,15 +83,16 @@ pub enum End {
 }
 
 impl Shard {
-    fn read(self: &Rc<Self>, key: SessionKey, io: &TcpStream, reader: &mut Reader) -> Result<(), End> {
+    /// Reads once, and says whether that was as much as is read at once.
+    fn read(self: &Rc<Self>, key: SessionKey, io: &TcpStream, reader: &mut Reader) -> Result<bool, End> {
         let mut scratch = self.scratch.borrow_mut();
         match io.try_read(&mut scratch) {
             Ok(0) => Err(End::HungUp),
             Ok(count) => {
                 let chunk = scratch.get(..count).unwrap_or_default();
-                self.feed(key, reader, chunk)
+                self.feed(key, reader, chunk).map(|()| count == READ_CHUNK)
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
             Err(_) => Err(End::HungUp),
         }
     }

@@ -65,7 +65,7 @@ pub struct Settings {
 }
 
 /// Bytes that one read takes at most.
-const READ_CHUNK: usize = 64 * 1024;
+const READ_CHUNK: usize = 16 * 1024;
 /// How long a closed connection may take to hang up.
 const LINGER: Duration = Duration::from_secs(5);
 /// How long a polling session that was closed waits for its client to fetch the reason.
