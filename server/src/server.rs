@@ -42,6 +42,7 @@ const FIRST_WORD: Duration = Duration::from_secs(5);
 
 /// A running server.
 pub struct Server {
+    name: Id,
     gateway: Gateway,
     adapter: Arc<dyn Adapter>,
     private: SocketAddr,
@@ -156,7 +157,12 @@ impl Server {
             tokio::spawn(async move { drop(axum::serve(private, router).await) }),
         ];
         tracing::info!(listen = %gateway.address(), private = %address, shards = plan.shards, "gateway is up");
-        Ok(Self { gateway, adapter, private: address, tasks, lease, _arrivals: arrivals })
+        Ok(Self { name, gateway, adapter, private: address, tasks, lease, _arrivals: arrivals })
+    }
+
+    /// What the engine knows it by.
+    pub fn name(&self) -> &str {
+        self.name.as_str()
     }
 
     /// Where clients connect.

@@ -55,6 +55,13 @@ impl World {
         Self { server, engine: engine.clone(), address }
     }
 
+    /// A number of `/metrics`: the sum over its labels, those that hold `label`. All servers of this process add to it.
+    pub async fn metric(&self, name: &str, label: &str) -> f64 {
+        let answer = wire::ask(self.server.private_address(), "GET", "/metrics", "").await;
+        let lines = answer.body.lines().filter(|line| line.starts_with(name) && line.contains(label));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
     /// A connected client with a token for this user.
     pub async fn user(&self, sub: &str) -> Client {
         Client::connect(self.address, &json!({ "token": token(sub, "viewer", &[]) })).await

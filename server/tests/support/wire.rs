@@ -292,3 +292,21 @@ impl Polling {
 
 /// What a request of a session that there is not is answered.
 pub const UNKNOWN: &str = r#"{"code":1,"message":"Session ID unknown"}"#;
+
+impl Wire {
+    /// A WebSocket of a guest who has joined a stream, on a socket that takes little: once it is not read any more, the
+    /// server soon has to queue.
+    pub async fn narrow_viewer(address: SocketAddr, stream: &str) -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4096).expect("to set a size");
+        let stream_of = socket.connect(address).await.expect("a connection");
+        let mut wire = Self { stream: stream_of, read: Vec::new() };
+        assert_eq!(wire.upgrade("/socket.io/?EIO=4&transport=websocket").await.status, 101);
+        assert!(wire.text().await.starts_with("0{"));
+        wire.say("40").await;
+        assert!(wire.text().await.starts_with("40{"));
+        wire.say(&format!(r#"420["stream:join",{{"stream":"{stream}"}}]"#)).await;
+        while !wire.text().await.starts_with(r#"430[{"ok":true"#) {}
+        wire
+    }
+}
