@@ -310,3 +310,11 @@ impl Wire {
         wire
     }
 }
+
+impl Wire {
+    /// The socket; everything that came was read.
+    pub fn into_stream(self) -> TcpStream {
+        assert!(self.read.is_empty(), "something was not read");
+        self.stream
+    }
+}
