@@ -23,7 +23,13 @@ impl Shard {
         match request {
             Poll::Look(answer) => drop(answer.send(key.map_or(PollAnswer::Unknown, |_| PollAnswer::Ok))),
             Poll::Get(answer) => drop(answer.send(key.map_or(PollAnswer::Unknown, |key| self.get(key)))),
-            Poll::PostBegin(answer) => drop(answer.send(key.map_or(PollAnswer::Unknown, |key| self.post_begin(key)))),
+            Poll::PostBegin(answer) => {
+                let told = answer.send(key.map_or(PollAnswer::Unknown, |key| self.post_begin(key)));
+                // Its client has hung up meanwhile: nobody will say how it ends.
+                if let (Err(PollAnswer::Ok), Some(key)) = (told, key) {
+                    self.post_failed(key, false);
+                }
+            }
             Poll::PostEnd(body, answer) => {
                 let Some(key) = key else { return drop(answer.send(PollAnswer::Unknown)) };
                 // Answered first: Node does, and the client may send its next POST while this one is worked on.
@@ -31,10 +37,8 @@ impl Shard {
                 self.post_end(key, &body);
             }
             Poll::PostFailed { too_large } => {
-                let Some(key) = key else { return };
-                self.polling_state(key, |polling| polling.posting = false);
-                if !too_large {
-                    self.give_up(key, CloseReason::TransportError);
+                if let Some(key) = key {
+                    self.post_failed(key, too_large);
                 }
             }
             Poll::Aborted => {
@@ -74,6 +78,13 @@ impl Shard {
                 self.give_up(key, CloseReason::TransportError);
                 PollAnswer::Overlap
             }
+        }
+    }
+
+    fn post_failed(self: &Rc<Self>, key: SessionKey, too_large: bool) {
+        self.polling_state(key, |polling| polling.posting = false);
+        if !too_large {
+            self.give_up(key, CloseReason::TransportError);
         }
     }
 

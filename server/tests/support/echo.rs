@@ -18,6 +18,14 @@ pub fn rest(args: &str, skip: usize) -> String {
 pub const SOCKET_IO: &str = "/socket.io/?EIO=4&transport=";
 pub const ENGINE_IO: &str = "/engine.io/?EIO=4&transport=";
 
+/// What an echo is made of. Pings and deadlines are far away.
+pub fn plan() -> Plan {
+    let mut plan = example::plan(0);
+    plan.settings.ping_interval = Duration::from_secs(300);
+    plan.settings.connect_timeout = Duration::from_secs(300);
+    plan
+}
+
 /// An echo, and where it listens.
 pub struct Echo {
     pub gateway: Gateway,
@@ -37,9 +45,7 @@ impl Echo {
 
     /// One that is made in another way.
     pub fn of(change: impl FnOnce(&mut Plan)) -> Self {
-        let mut plan = example::plan(0);
-        plan.settings.ping_interval = Duration::from_secs(300);
-        plan.settings.connect_timeout = Duration::from_secs(300);
+        let mut plan = plan();
         change(&mut plan);
         let gateway = example::start(&plan).expect("a gateway");
         let address = gateway.address();
