@@ -20,7 +20,7 @@ use tokio::{sync::mpsc, time::Instant};
 use crate::{
     edge::{Door, Doors, Edge, accept},
     hub::{
-        Hub,
+        Hub, Passing,
         mailbox::{LocalTarget, Mail},
     },
     room::{
@@ -151,7 +151,8 @@ impl Gateway {
         let within = grace.mul_f64(0.8);
         let end = Instant::now() + grace;
         self.hub.send_all(|| Mail::Drain(within));
-        while self.hub.sessions() + self.hub.tunnels() > 0 && Instant::now() < end {
+        let busy = || self.hub.sessions() + self.hub.passing(Passing::Poll) + self.hub.passing(Passing::Socket) > 0;
+        while busy() && Instant::now() < end {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         self.stop().await;

@@ -8,7 +8,7 @@ use std::{cell::Cell, time::Duration};
 
 use metrics::{Counter, Gauge, Histogram};
 
-use crate::{close::CloseReason, room::Rooms};
+use crate::{close::CloseReason, hub::Passing, room::Rooms};
 
 /// A shard's handles. They are kept, since each macro call asks the recorder again.
 pub struct ShardMetrics {
@@ -22,7 +22,7 @@ pub struct ShardMetrics {
     dropped: Counter,
     mailbox_dropped: Gauge,
     mailbox_depth: Gauge,
-    tunnels: Gauge,
+    passing: [Gauge; 2],
     stall: Histogram,
 }
 
@@ -41,7 +41,7 @@ impl ShardMetrics {
             dropped: metrics::counter!("haat_frames_dropped_total", "shard" => shard.clone()),
             mailbox_dropped: metrics::gauge!("haat_mailbox_dropped"),
             mailbox_depth: metrics::gauge!("haat_mailbox_depth", "shard" => shard.clone()),
-            tunnels: metrics::gauge!("haat_tunnels"),
+            passing: ["poll", "websocket"].map(|kind| metrics::gauge!("haat_passing", "kind" => kind)),
             stall: metrics::histogram!("haat_shard_stall_seconds", "shard" => shard),
         }
     }
@@ -72,7 +72,9 @@ impl ShardMetrics {
         self.dropped.increment(rooms.counters.dropped.take());
         self.mailbox_dropped.set(rooms.hub.dropped() as f64);
         self.mailbox_depth.set(rooms.hub.depth(rooms.shard) as f64);
-        self.tunnels.set(rooms.hub.tunnels() as f64);
+        for (gauge, what) in self.passing.iter().zip([Passing::Poll, Passing::Socket]) {
+            gauge.set(rooms.hub.passing(what) as f64);
+        }
     }
 }
 

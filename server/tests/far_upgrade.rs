@@ -155,6 +155,19 @@ async fn what_is_no_upgrade_is_refused_and_the_session_polls_on() {
     )
     .await;
     assert_eq!(wire.answer().await.status, 426);
+    // What has a body is none: it would be taken for frames.
+    let mut wire = Wire::connect(b.address).await;
+    wire.write(
+        format!(
+            "GET {} HTTP/1.1\r\nHost: haat\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nContent-Length: 12\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+            session.upgrade()
+        )
+        .as_bytes(),
+    )
+    .await;
+    wire.say("2probe").await;
+    assert_eq!(wire.answer().await.status, 400);
     let mut wire = Wire::socket(b.address, &session.upgrade()).await;
     wire.say("nonsense").await;
     assert_eq!(wire.frame().await, Seen::Close(None));

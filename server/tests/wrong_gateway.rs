@@ -5,7 +5,7 @@ mod support;
 use serde_json::{Value, json};
 use support::{
     World,
-    pair::{Pair, Session, UNKNOWN, count, get},
+    pair::{POLLING, Pair, Session, UNKNOWN, count, get},
     patiently,
     wire::{Answer, Wire},
 };
@@ -174,8 +174,37 @@ async fn a_post_that_breaks_off_elsewhere_ends_the_session() {
     patiently("request to be passed on", async { while count(&a, TAKEN).await == before {} }).await;
     wire.hang_up();
     // A poll of a session that goes on would wait.
-    assert!(session.get(a.address).await.body.ends_with('1'));
     session.gone(a.address).await;
+}
+
+#[tokio::test]
+async fn a_post_for_a_session_that_is_gone_need_not_come() {
+    let Pair { a, b } = Pair::start(&[]).await;
+    let session = Session::connect(a.address).await;
+    session.post(a.address, "1").await;
+    session.gone(a.address).await;
+    let mut wire = Wire::connect(b.address).await;
+    let head = format!("POST {} HTTP/1.1\r\nHost: haat\r\nContent-Length: 60000\r\n\r\n4", session.target());
+    wire.write(head.as_bytes()).await;
+    assert_eq!(wire.answer().await.body, UNKNOWN);
+}
+
+#[tokio::test]
+async fn a_gateway_that_drains_waits_for_the_polls_that_pass_through() {
+    let Pair { a, b } = Pair::start(&[]).await;
+    let session = Session::connect(a.address).await;
+    let before = count(&a, TAKEN).await;
+    let mut wire = Wire::connect(b.address).await;
+    wire.request("GET", &session.target(), "").await;
+    patiently("request to be passed on", async { while count(&a, TAKEN).await == before {} }).await;
+    let drain = tokio::spawn(b.server.drain(support::PATIENCE * 10));
+    let told = async { while get(b.address, POLLING).await.status != 503 {} };
+    patiently("drain", told).await;
+    assert!(!drain.is_finished());
+    session.post(a.address, r#"420["no:such",{}]"#).await;
+    assert!(wire.answer().await.body.starts_with("430["));
+    patiently("end of the drain", drain).await.unwrap();
+    assert_eq!(session.post(a.address, "1").await.body, "ok");
 }
 
 #[tokio::test]

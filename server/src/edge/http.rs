@@ -24,7 +24,7 @@ use super::{
     ask::{self, Ask, AskError},
     is_ambiguous, relay,
     rewind::Rewind,
-    upgrade::{self, Fresh},
+    upgrade::{self, BadHandshake, Fresh},
 };
 use crate::{
     hub::mailbox::{Handover, Mail, Poll, PollAnswer},
@@ -337,11 +337,7 @@ fn websocket(
     };
     let accept = match upgrade::handshake(request.version(), request.headers()) {
         Ok(accept) => accept,
-        Err(bad) => {
-            let mut response = status(bad.status());
-            response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-            return closing(response);
-        }
+        Err(bad) => return bad_handshake(bad),
     };
     let mut agreed = HeaderMap::new();
     if let Ok(accept) = HeaderValue::from_str(&accept) {
@@ -362,6 +358,13 @@ fn websocket(
         }
     });
     response
+}
+
+/// The answer to a WebSocket handshake that is none.
+pub(super) fn bad_handshake(bad: BadHandshake) -> Response<Body> {
+    let mut response = status(bad.status());
+    response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    closing(response)
 }
 
 /// The 101 answer, with what was agreed on.

@@ -38,12 +38,14 @@ use super::{
     Edge,
     ask::{AskError, is_upgrade},
     http as answers, tunnel,
+    upgrade::handshake,
 };
 use crate::{
     fleet::{
         Fleet,
         seal::{self, Broken},
     },
+    hub::Passing,
     metrics,
 };
 
@@ -165,17 +167,22 @@ impl Failure {
         }
     }
 
+    /// The answer, which is counted here as a refusal.
     fn answer(self, upgrade: bool) -> Response<Body> {
-        match self {
+        let (reason, answer) = match self {
             Self::Unknown | Self::Unreachable | Self::Late | Self::Refused if upgrade => {
                 metrics::refused("engine", AskError::Session.label());
-                answers::upgrade_error(AskError::Session)
+                return answers::upgrade_error(AskError::Session);
             }
-            Self::Unknown | Self::Unreachable | Self::Late | Self::Refused => answers::engine_error(AskError::Session),
-            Self::Busy => answers::status(StatusCode::SERVICE_UNAVAILABLE),
-            Self::Full => answers::too_many(Duration::from_secs(10)),
-            Self::TooLarge => answers::status(StatusCode::PAYLOAD_TOO_LARGE),
-        }
+            Self::Unknown | Self::Unreachable | Self::Late | Self::Refused => {
+                return answers::engine_error(AskError::Session);
+            }
+            Self::Busy => ("hops", answers::status(StatusCode::SERVICE_UNAVAILABLE)),
+            Self::Full => ("address_connections", answers::too_many(Duration::from_secs(10))),
+            Self::TooLarge => ("too_large", answers::status(StatusCode::PAYLOAD_TOO_LARGE)),
+        };
+        metrics::refused(if self == Self::TooLarge { "engine" } else { "edge" }, reason);
+        answers::closing(answer)
     }
 }
 
@@ -183,6 +190,10 @@ impl Failure {
 pub async fn pass(edge: &Rc<Edge>, sid: SessionId, request: Request<Incoming>, client: IpAddr) -> Response<Body> {
     let Some(fleet) = &edge.doors.fleet else { return answers::engine_error(AskError::Session) };
     let upgrade = is_upgrade(request.headers());
+    // The owner gets a request of ours, in which not everything would be seen that is wrong with this one.
+    if upgrade && let Err(bad) = handshake(request.version(), request.headers()) {
+        return answers::bad_handshake(bad);
+    }
     let kind = match *request.method() {
         _ if upgrade => "upgrade",
         Method::GET => "get",
@@ -192,11 +203,7 @@ pub async fn pass(edge: &Rc<Edge>, sid: SessionId, request: Request<Incoming>, c
     let hop = Hop { edge, fleet, gateway: sid.place().0, client };
     let passed = if upgrade { Box::pin(hop.upgrade(request)).await } else { Box::pin(hop.poll(request)).await };
     metrics::hop(kind, passed.as_ref().err().map_or("answered", |failure| failure.label()));
-    match passed {
-        Ok(answer) => answer,
-        Err(failure) if upgrade || failure == Failure::TooLarge => answers::closing(failure.answer(upgrade)),
-        Err(failure) => failure.answer(upgrade),
-    }
+    passed.unwrap_or_else(|failure| failure.answer(upgrade))
 }
 
 struct Hop<'a> {
@@ -209,6 +216,7 @@ struct Hop<'a> {
 impl Hop<'_> {
     async fn poll(&self, request: Request<Incoming>) -> Result<Response<Body>, Failure> {
         let _leave = self.fleet.hop().ok_or(Failure::Busy)?;
+        let _passage = self.edge.shard.rooms.hub.pass(Passing::Poll);
         let settings = &self.edge.shard.settings;
         if answers::declared_length(request.headers()).is_some_and(|length| length > settings.max_payload) {
             return Err(Failure::TooLarge);

@@ -1,7 +1,7 @@
 //! A WebSocket whose session lives on another gateway: bytes go through as they are. Nobody here knows what they mean, and
 //! nothing is queued but one read that the other side did not take.
 
-use std::{cell::RefCell, io, pin::pin, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, io, pin::pin, rc::Rc, time::Duration};
 
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -9,7 +9,7 @@ use socket2::SockRef;
 use tokio::{net::TcpStream, time::timeout};
 
 use super::{Edge, http::socket_of, upgrade::write_all};
-use crate::{hub::Hub, limit::Admitted};
+use crate::{hub::Passing, limit::Admitted};
 
 /// Bytes of one read.
 const CHUNK: usize = 16 * 1024;
@@ -52,7 +52,7 @@ async fn owner_end(upgrade: OnUpgrade) -> io::Result<End> {
 }
 
 async fn run(edge: Rc<Edge>, ((near, asked), (far, answered)): (End, End), _place: Admitted) {
-    let _counted = Counted::new(edge.shard.rooms.hub.clone());
+    let _passage = edge.shard.rooms.hub.pass(Passing::Socket);
     let first = async {
         write_all(&far, &asked).await?;
         write_all(&near, &answered).await
@@ -134,20 +134,4 @@ async fn turn(edge: &Edge) {
     // Without randomness all leave at the end.
     let part = getrandom::fill(&mut random).map_or(1.0, |()| f64::from(u16::from_be_bytes(random)) / 65536.0);
     Box::pin(tokio::time::sleep(within.mul_f64(part))).await;
-}
-
-/// Counts a tunnel as long as it lives.
-struct Counted(Arc<Hub>);
-
-impl Counted {
-    fn new(hub: Arc<Hub>) -> Self {
-        hub.tunnel(true);
-        Self(hub)
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.tunnel(false);
-    }
 }

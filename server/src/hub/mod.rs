@@ -29,8 +29,31 @@ pub struct Hub {
     dropped: AtomicU64,
     /// Sessions of all shards.
     sessions: Box<[AtomicU64]>,
-    /// WebSockets whose session lives on another gateway.
-    tunnels: AtomicU64,
+    /// What passes through to another gateway: polls, and WebSockets.
+    passing: [AtomicU64; 2],
+}
+
+/// What passes through to another gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passing {
+    /// A long-polling request.
+    Poll,
+    /// A WebSocket.
+    Socket,
+}
+
+/// Counts what passes through as long as it does.
+#[derive(Debug)]
+#[must_use = "dropping it ends the passage"]
+pub struct Passage {
+    hub: Arc<Hub>,
+    what: Passing,
+}
+
+impl Drop for Passage {
+    fn drop(&mut self) {
+        self.hub.passing[self.what as usize].fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// The shard is thousands of messages behind; the mail was dropped and counted.
@@ -46,7 +69,7 @@ impl Hub {
             sessions: shards.iter().map(|_| AtomicU64::new(0)).collect(),
             shards: shards.into(),
             dropped: AtomicU64::new(0),
-            tunnels: AtomicU64::new(0),
+            passing: Default::default(),
         }
     }
 
@@ -85,18 +108,15 @@ impl Hub {
         self.sessions.get(usize::from(shard)).map_or(0, |sessions| sessions.load(Ordering::Relaxed))
     }
 
-    /// WebSockets that go through this gateway to their session on another.
-    pub fn tunnels(&self) -> u64 {
-        self.tunnels.load(Ordering::Relaxed)
+    /// What passes through this gateway to a session on another.
+    pub fn passing(&self, what: Passing) -> u64 {
+        self.passing[what as usize].load(Ordering::Relaxed)
     }
 
-    /// One of them has begun, or ended.
-    pub fn tunnel(&self, begun: bool) {
-        if begun {
-            self.tunnels.fetch_add(1, Ordering::Relaxed);
-        } else {
-            self.tunnels.fetch_sub(1, Ordering::Relaxed);
-        }
+    /// One more, until the passage is dropped.
+    pub fn pass(self: &Arc<Self>, what: Passing) -> Passage {
+        self.passing[what as usize].fetch_add(1, Ordering::Relaxed);
+        Passage { hub: self.clone(), what }
     }
 
     /// A shard tells how many sessions it has.
