@@ -4,12 +4,14 @@ use std::{collections::HashMap, time::Duration};
 
 use futures::future::join_all;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, PushInfo, TlsCertificates, Value, aio::MultiplexedConnection, cmd,
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, PushInfo, TlsCertificates, Value,
+    aio::MultiplexedConnection, cmd,
 };
 
 use super::{
     fault::{Fault, Remedy},
     settings::{self, Place, RedisSettings, Target, Times},
+    slots::Address,
 };
 
 /// Commands that wait for the connection's task at one time; further ones wait for their turn, no longer than for an answer.
@@ -20,7 +22,7 @@ const WRITE_BYTES: usize = 64 << 10;
 const SENTINEL_WAIT: Duration = Duration::from_millis(500);
 
 /// Connects to wherever Redis is at that moment.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Dialer {
     place: Place,
     tls: Option<TlsCertificates>,
@@ -44,14 +46,10 @@ impl Dialer {
         let client = match &self.place {
             Place::Server(client) => client.clone(),
             Place::Sentinel { sentinels, master, server } => {
-                let (host, port) = self.ask(sentinels, master).await?;
-                let address = match &self.tls {
-                    None => ConnectionAddr::Tcp(host, port),
-                    Some(_) => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
-                };
-                let client = settings::client(server.clone().set_addr(address), self.tls.as_ref());
-                client.map_err(|error| Fault::new(Remedy::Reconnect, error.to_string()))?
+                let address = self.ask(sentinels, master).await?;
+                self.client(server, &address)?
             }
+            Place::Cluster { .. } => return Err(Fault::new(Remedy::None, "a cluster is no server")),
         };
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.times.dial))
@@ -64,10 +62,47 @@ impl Dialer {
         Ok(connection)
     }
 
+    fn client(&self, server: &ConnectionInfo, (host, port): &Address) -> Result<Client, Fault> {
+        let (host, port) = (host.clone(), *port);
+        let address = match &self.tls {
+            None => ConnectionAddr::Tcp(host, port),
+            Some(_) => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
+        };
+        let client = settings::client(server.clone().set_addr(address), self.tls.as_ref());
+        client.map_err(|error| Fault::new(Remedy::Reconnect, error.to_string()))
+    }
+
+    /// Whether servers have to prove who they are, by their names.
+    pub(super) fn speaks_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// One that connects to this server of a Cluster.
+    pub(super) fn at(&self, address: &Address) -> Result<Self, Fault> {
+        let Place::Cluster { server, .. } = &self.place else {
+            return Err(Fault::new(Remedy::None, "there is no cluster"));
+        };
+        let place = Place::Server(self.client(server, address)?);
+        Ok(Self { place, tls: self.tls.clone(), times: self.times.clone() })
+    }
+
+    /// What a server says of its Cluster.
+    pub(super) async fn ask_about_cluster(&self, address: &Address) -> Result<String, Fault> {
+        let Place::Cluster { server, .. } = &self.place else {
+            return Err(Fault::new(Remedy::None, "there is no cluster"));
+        };
+        let client = self.client(server, address)?;
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.times.dial))
+            .set_response_timeout(Some(self.times.command));
+        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+        Ok(cmd("CLUSTER").arg("NODES").query_async(&mut connection).await?)
+    }
+
     /// Asks all Sentinels at once, and believes the most of them: one that was cut off names the master of before.
-    async fn ask(&self, sentinels: &[Client], master: &str) -> Result<(String, u16), Fault> {
+    async fn ask(&self, sentinels: &[Client], master: &str) -> Result<Address, Fault> {
         let answers = join_all(sentinels.iter().map(|sentinel| ask_one(sentinel, master))).await;
-        let mut votes: HashMap<(String, u16), usize> = HashMap::new();
+        let mut votes: HashMap<Address, usize> = HashMap::new();
         let mut why = Fault::new(Remedy::Reconnect, "there are no sentinels");
         for answer in answers {
             match answer {
@@ -80,14 +115,14 @@ impl Dialer {
     }
 }
 
-async fn ask_one(sentinel: &Client, master: &str) -> Result<(String, u16), Fault> {
+async fn ask_one(sentinel: &Client, master: &str) -> Result<Address, Fault> {
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(SENTINEL_WAIT))
         .set_response_timeout(Some(SENTINEL_WAIT));
     let mut connection = sentinel.get_multiplexed_async_connection_with_config(&config).await?;
     let mut command = cmd("SENTINEL");
     command.arg("get-master-addr-by-name").arg(master);
-    let address: Option<(String, u16)> = command.query_async(&mut connection).await?;
+    let address: Option<Address> = command.query_async(&mut connection).await?;
     address.ok_or_else(|| Fault::new(Remedy::Reconnect, "it knows no such master"))
 }
 

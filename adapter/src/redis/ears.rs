@@ -11,7 +11,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use redis::{PushInfo, PushKind, Value, aio::MultiplexedConnection};
+use redis::{PushInfo, PushKind, ServerError, Value, aio::MultiplexedConnection, cmd};
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc},
     time::sleep,
@@ -21,9 +21,10 @@ use super::{
     Core,
     fault::{Fault, Remedy},
     link::{Keeper, State},
+    node::Node,
     record,
     table::BATCH,
-    wire::{Asker, Form, Heard, Manner},
+    wire::{Asker, Channel, Form, Heard, Manner},
 };
 use crate::{Entry, Reply, Request};
 
@@ -42,7 +43,7 @@ pub(super) struct Pokes {
 }
 
 impl Pokes {
-    fn put<'a>(&self, streams: impl Iterator<Item = &'a str>) {
+    pub(super) fn put<'a>(&self, streams: impl Iterator<Item = &'a str>) {
         let mut waiting = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.extend(streams.map(Into::into));
         drop(waiting);
@@ -62,12 +63,13 @@ impl Pokes {
 /// Who keeps the connection that listens.
 pub(super) struct Ears {
     core: Arc<Core>,
+    node: Arc<Node>,
     serving: Arc<Semaphore>,
 }
 
 impl Ears {
-    pub(super) fn new(core: Arc<Core>) -> Self {
-        Self { core, serving: Arc::new(Semaphore::new(SERVING)) }
+    pub(super) fn new(core: Arc<Core>, node: Arc<Node>) -> Self {
+        Self { core, node, serving: Arc::new(Semaphore::new(SERVING)) }
     }
 }
 
@@ -94,7 +96,7 @@ impl Keeper for Ears {
         self.core.counters.heard.add(1);
         match std::str::from_utf8(&channel) {
             // A pattern may name what is listened to by its name as well.
-            Ok(channel) if by_pattern && self.core.table.is_confirmed(Manner::Plain, channel) => {}
+            Ok(channel) if by_pattern && self.core.servers.listens(Manner::Plain, channel) => {}
             Ok(channel) => self.message(channel, &payload),
             Err(_) => self.core.counters.unclear.add(1),
         }
@@ -102,7 +104,7 @@ impl Keeper for Ears {
 
     fn greet<'a>(&'a self, connection: &'a MultiplexedConnection) -> BoxFuture<'a, Result<(), Fault>> {
         Box::pin(async move {
-            self.core.table.reset(&self.core.fixed());
+            self.node.table.reset(&self.core.fixed());
             self.subscribe(connection).await
         })
     }
@@ -111,7 +113,7 @@ impl Keeper for Ears {
         Box::pin(async move {
             loop {
                 tokio::select! {
-                    () = self.core.table.changed.notified() => {}
+                    () = self.node.table.changed.notified() => {}
                     () = sleep(TIDY) => {}
                 }
                 let done = async {
@@ -126,48 +128,88 @@ impl Keeper for Ears {
     }
 
     fn lost(&self) {
-        self.core.table.reset(&[]);
+        self.node.table.reset(&[]);
+        self.core.servers.doubt();
     }
 }
 
 impl Ears {
     async fn subscribe(&self, connection: &MultiplexedConnection) -> Result<(), Fault> {
         loop {
-            let batch = self.core.table.next_absent();
-            let Some(first) = batch.first() else { return Ok(()) };
-            let names: Vec<&str> = batch.iter().map(|channel| &*channel.name).collect();
+            let mut batch = self.node.table.next_absent();
+            let Some(manner) = batch.first().map(|first| first.manner) else { return Ok(()) };
             let mut connection = connection.clone();
-            match first.manner {
-                Manner::Plain => connection.subscribe(&names).await?,
-                Manner::Pattern => connection.psubscribe(&names).await?,
-                Manner::Shard => one_by_one(&mut connection, "SSUBSCRIBE", &names).await?,
+            match manner {
+                Manner::Plain => connection.subscribe(names(&batch)).await?,
+                Manner::Pattern => connection.psubscribe(names(&batch)).await?,
+                Manner::Shard => {
+                    let done = self.one_by_one(&mut connection, Shard::Subscribe, &names(&batch)).await?;
+                    if done.contains(&false) {
+                        // Their slots are elsewhere. They stay on the list, and move with it.
+                        self.core.servers.doubt();
+                    }
+                    let mut done = done.into_iter();
+                    batch.retain(|_| done.next() == Some(true));
+                }
             }
-            self.core.table.confirm(&batch);
-            self.core.pokes.put(names.into_iter().filter_map(|name| self.core.names.stream_of(name)));
+            self.node.table.confirm(&batch);
+            self.node.pokes.put(batch.iter().filter_map(|channel| self.core.names.stream_of(&channel.name)));
         }
     }
 
     async fn unsubscribe(&self, connection: &MultiplexedConnection) -> Result<(), Fault> {
         loop {
-            let batch = self.core.table.next_left(self.core.settings.times.linger);
+            let batch = self.node.table.next_left(self.core.settings.times.linger);
             let Some(first) = batch.first() else { return Ok(()) };
-            let names: Vec<&str> = batch.iter().map(|channel| &*channel.name).collect();
+            let (manner, names) = (first.manner, names(&batch));
             let mut connection = connection.clone();
-            match first.manner {
+            match manner {
                 Manner::Plain => connection.unsubscribe(&names).await?,
                 Manner::Pattern => connection.punsubscribe(&names).await?,
-                Manner::Shard => one_by_one(&mut connection, "SUNSUBSCRIBE", &names).await?,
+                Manner::Shard => drop(self.one_by_one(&mut connection, Shard::Unsubscribe, &names).await?),
             }
             let streams = names.into_iter().filter_map(|name| self.core.names.stream_of(name));
-            streams.for_each(|stream| self.core.seen.forget_delivered(stream));
+            // Those that are listened to elsewhere have only moved.
+            let left = streams.filter(|stream| !self.core.servers.lists(manner, &self.core.names.live(stream)));
+            left.for_each(|stream| self.core.seen.forget_delivered(stream));
         }
     }
 
-    /// Redis has ended a subscription. If nobody asked for it, the channel has moved to another server.
+    /// Each in a command of its own: Redis confirms each, and the client expects one answer to a command. Says which were done;
+    /// the slots of the others are not here.
+    async fn one_by_one(
+        &self,
+        connection: &mut MultiplexedConnection,
+        what: Shard,
+        names: &[&str],
+    ) -> Result<Vec<bool>, Fault> {
+        let (command, confirmation) = match what {
+            Shard::Subscribe => ("SSUBSCRIBE", PushKind::SSubscribe),
+            Shard::Unsubscribe => ("SUNSUBSCRIBE", PushKind::SUnsubscribe),
+        };
+        let mut commands = redis::pipe();
+        for name in names {
+            commands.cmd(command).arg(name);
+        }
+        let answers = connection.send_packed_commands(&commands, 0, names.len()).await?;
+        let done = |(answer, name): (Value, &&str)| match answer {
+            Value::Push { kind, data } if kind == confirmation && is_of(&data, name) => Ok(true),
+            Value::ServerError(error) if self.core.servers.is_cluster() && is_elsewhere(&error) => Ok(false),
+            Value::ServerError(error) => Err(error.into()),
+            _ => Err(Fault::new(Remedy::Reconnect, "answers are out of step")),
+        };
+        answers.into_iter().zip(names).map(done).collect()
+    }
+
+    /// Redis has ended a subscription. If nobody asked for it, the channel's slot has moved to another server. The client
+    /// takes it for the answer to whatever it has asked last: it is to be seen whether answers are still in step.
     fn lost_shard_channel(&self, channel: &[u8]) {
         let channel = String::from_utf8_lossy(channel);
-        if self.core.table.is_confirmed(Manner::Shard, &channel) {
-            self.core.listener.renew();
+        if self.node.table.is_confirmed(Manner::Shard, &channel) {
+            self.core.counters.moved.add(1);
+            self.node.table.lose(Channel::new(Manner::Shard, channel.as_ref()));
+            self.node.listener.check();
+            self.core.servers.doubt();
         }
     }
 
@@ -179,8 +221,8 @@ impl Ears {
                 Err(error) => core.unclear(channel, &error),
             };
         }
-        if channel == core.names.canary {
-            return core.pulse.heard();
+        if channel.starts_with(&core.names.canary) {
+            return self.node.hear_itself();
         }
         let wants = |namespace: &str, room: &str| core.inbound(|inbound| inbound.wants(namespace, room)) == Some(true);
         match core.wire.hear(channel, payload, &wants) {
@@ -238,20 +280,24 @@ async fn answer(core: Arc<Core>, request: Request, asker: Asker, _place: OwnedSe
     }
 }
 
-/// Each in a command of its own: Redis confirms each, and the client expects one answer to a command.
-async fn one_by_one(connection: &mut MultiplexedConnection, command: &str, names: &[&str]) -> Result<(), Fault> {
-    let mut commands = redis::pipe();
-    for name in names {
-        commands.cmd(command).arg(name);
-    }
-    for answer in connection.send_packed_commands(&commands, 0, names.len()).await? {
-        match answer {
-            Value::ServerError(error) => return Err(error.into()),
-            Value::Push { .. } => {}
-            _ => return Err(Fault::new(Remedy::Reconnect, "answers are out of step")),
-        }
-    }
-    Ok(())
+fn names(channels: &[Channel]) -> Vec<&str> {
+    channels.iter().map(|channel| &*channel.name).collect()
+}
+
+/// What is done with channels one by one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shard {
+    Subscribe,
+    Unsubscribe,
+}
+
+/// Whether a server says that it has no such slot.
+fn is_elsewhere(error: &ServerError) -> bool {
+    matches!(error.code(), "MOVED" | "CLUSTERDOWN")
+}
+
+fn is_of(confirmation: &[Value], name: &str) -> bool {
+    matches!(confirmation.first(), Some(Value::BulkString(channel)) if channel == name.as_bytes())
 }
 
 impl Core {
@@ -268,45 +314,52 @@ impl Core {
     }
 
     async fn newest(&self, streams: &[Box<str>]) -> Result<(), Fault> {
-        let mut commands = redis::pipe();
+        let mut commands = Vec::with_capacity(2 * streams.len());
         for stream in streams {
-            commands.cmd("HGET").arg(self.names.key(stream, "meta")).arg("epoch");
-            commands.cmd("LINDEX").arg(self.names.key(stream, "log")).arg(-1);
+            let (meta, log) = (self.names.key(stream, "meta"), self.names.key(stream, "log"));
+            let (epoch, newest) = (cmd("HGET").arg(&meta).arg("epoch").take(), cmd("LINDEX").arg(&log).arg(-1).take());
+            commands.extend([(meta, epoch), (log, newest)]);
         }
-        let mut answers = self.commands.run_all(&commands).await?.into_iter();
-        for stream in streams {
-            let (epoch, newest) = (answers.next(), answers.next());
-            let (Some(Ok(Value::BulkString(epoch))), Some(Ok(Value::BulkString(record)))) = (epoch, newest) else {
+        let answers = self.run_all(&commands).await;
+        let mut outcome = Ok(());
+        for (stream, answers) in streams.iter().zip(answers.chunks_exact(2)) {
+            let (epoch, record) = match answers {
+                [Ok(Value::BulkString(epoch)), Ok(Value::BulkString(record))] => (epoch, record),
+                // A refusal is an answer.
+                [Err(fault), _] | [_, Err(fault)] if fault.remedy != Remedy::None => {
+                    outcome = Err(fault.clone());
+                    continue;
+                }
                 // There is no such stream, or it has no such form.
-                continue;
+                _ => continue,
             };
-            let epoch = String::from_utf8_lossy(&epoch).as_ref().into();
-            match record::entry(&stream.as_ref().into(), &record, Some(&epoch)) {
+            let epoch = String::from_utf8_lossy(epoch).as_ref().into();
+            match record::entry(&stream.as_ref().into(), record, Some(&epoch)) {
                 Ok(entry) => self.deliver(entry),
                 Err(error) => self.unclear(stream, &error),
             }
         }
-        Ok(())
+        outcome
     }
 
     /// Whether the channel of a stream is listened to.
-    fn listens(&self, stream: &str) -> bool {
-        self.table.is_confirmed(self.wire.manner(), &self.names.live(stream))
+    pub(super) fn listens(&self, stream: &str) -> bool {
+        self.servers.listens(self.wire.manner(), &self.names.live(stream))
     }
 }
 
-/// Fetches the newest entries of streams whose channels were confirmed, for ever.
-pub(super) async fn poke(core: Arc<Core>) {
-    let mut commands = core.commands.state();
+/// Fetches the newest entries of streams whose channels a server has confirmed, for ever.
+pub(super) async fn poke(core: Arc<Core>, node: Arc<Node>) {
+    let mut commands = node.commands.state();
     loop {
-        let streams = core.pokes.take();
+        let streams = node.pokes.take();
         if streams.is_empty() {
-            core.pokes.some.notified().await;
+            node.pokes.some.notified().await;
             continue;
         }
         let _ = commands.wait_for(|state| matches!(state, State::Up(_))).await;
         if core.newest(&streams).await.is_err() {
-            core.pokes.put(streams.iter().map(AsRef::as_ref).filter(|stream| core.listens(stream)));
+            node.pokes.put(streams.iter().map(AsRef::as_ref).filter(|stream| core.listens(stream)));
             sleep(RETRY).await;
         }
     }

@@ -9,11 +9,8 @@ use std::{
     time::Duration,
 };
 
-use futures::future::{BoxFuture, ready};
-use tokio::{
-    sync::{mpsc, watch},
-    time::Instant,
-};
+use futures::future::{BoxFuture, join_all, ready};
+use tokio::{sync::watch, time::Instant};
 
 use super::{
     Mode, NodePeers, RedisSettings, SettingsError, Stats,
@@ -21,14 +18,17 @@ use super::{
     dial::Dialer,
     ears, fault,
     link::{self, Link},
-    mouth::{self, Outgoing},
+    mouth,
+    node::Node,
     pulse::{self, Pulse},
     scripts::Scripts,
     seen::Seen,
+    servers::{self, Servers, Tended},
+    settings::Place,
     sharded::Sharded,
+    slots::Address,
     stats::Counters,
     store,
-    table::Table,
     wire::{Channel, Wire},
 };
 use crate::{
@@ -66,15 +66,11 @@ pub(super) struct Core {
     mode: Mode,
     pub(super) wire: Box<dyn Wire>,
     pub(super) names: Names,
-    pub(super) commands: Arc<Link>,
-    pub(super) listener: Arc<Link>,
-    pub(super) table: Table,
-    pub(super) outgoing: Outgoing,
+    pub(super) servers: Servers,
     pub(super) questions: Arc<Questions>,
     pub(super) pulse: Pulse,
     pub(super) scripts: Scripts,
     pub(super) seen: Seen,
-    pub(super) pokes: ears::Pokes,
     pub(super) counters: Counters,
     pub(super) inbound: InboundRef,
     pub(super) closed: AtomicBool,
@@ -95,23 +91,41 @@ pub(super) struct Names {
     pub(super) prefix: String,
     database: i64,
     pub(super) canary: String,
+    /// What stands before and after a stream's id between the braces of its keys. In a Cluster that is the whole channel on
+    /// which Node gateways hear of the stream: a script may publish only where its keys are.
+    around: (String, &'static str),
+    /// Each stream has a clock of its own, since no script reaches a common one.
+    clocks: bool,
 }
 
 impl Names {
     pub(super) fn key(&self, stream: &str, part: &str) -> String {
-        format!("{}:{{{stream}}}:{part}", self.prefix)
+        let (prefix, (before, after)) = (&self.prefix, &self.around);
+        format!("{prefix}:{{{before}{stream}{after}}}:{part}")
+    }
+
+    /// The key of the number that orders a stream's entries among those of others.
+    pub(super) fn clock(&self, stream: &str) -> String {
+        if self.clocks { self.key(stream, "clock") } else { format!("{}:clock", self.prefix) }
     }
 
     /// The channel of a stream's records.
     pub(super) fn live(&self, stream: &str) -> String {
-        format!("{}:{{{stream}}}:live/{}", self.prefix, self.database)
+        self.key(stream, &format!("live/{}", self.database))
     }
 
     /// The stream whose records a channel carries.
     pub(super) fn stream_of<'a>(&self, channel: &'a str) -> Option<&'a str> {
-        let rest = channel.strip_prefix(self.prefix.as_str())?.strip_prefix(":{")?;
+        let (stream, part) = self.parts(channel)?;
+        (part.strip_prefix("live/")?.parse() == Ok(self.database)).then_some(stream)
+    }
+
+    /// The stream and the rest of a key or a channel of its.
+    pub(super) fn parts<'a>(&self, name: &'a str) -> Option<(&'a str, &'a str)> {
+        let (before, after) = &self.around;
+        let rest = name.strip_prefix(self.prefix.as_str())?.strip_prefix(":{")?.strip_prefix(before.as_str())?;
         let (stream, rest) = rest.split_once('}')?;
-        (rest.strip_prefix(":live/")?.parse() == Ok(self.database)).then_some(stream)
+        Some((stream.strip_suffix(after)?, rest.strip_prefix(':')?))
     }
 
     /// The channel by which haat gateways are counted.
@@ -138,33 +152,41 @@ impl Engine {
             Mode::Classic => Box::new(Classic::new(&settings.channel_prefix, &settings.namespaces, &uid)),
             Mode::Sharded => Box::new(Sharded::new(&settings.channel_prefix, &settings.namespaces, &uid)),
         };
-        let dialer = Arc::new(Dialer::new(&target, &settings));
-        let link = |name| Arc::new(Link::new(name, dialer.clone(), settings.times.clone()));
+        let is_cluster = matches!(target.place, Place::Cluster { .. });
+        let around = match target.mode {
+            Mode::Sharded if is_cluster => (format!("{}#/#stream:", settings.channel_prefix), "#"),
+            _ => (String::new(), ""),
+        };
         let names = Names {
             prefix: settings.prefix.clone(),
             database: target.database,
             canary: format!("{}:canary:{uid}", settings.prefix),
+            around,
+            clocks: is_cluster,
         };
-        let (outgoing, queue) = Outgoing::new();
+        let dialer = Dialer::new(&target, &settings);
+        let servers = match &target.place {
+            Place::Cluster { .. } => Servers::cluster(),
+            _ => Servers::one(node(None, &names.canary, dialer.clone(), &settings)),
+        };
         let core = Arc::new(Core {
-            commands: link("commands"),
-            listener: link("listener"),
             mode: target.mode,
             wire,
             names,
-            table: Table::default(),
-            outgoing,
+            servers,
             questions: Arc::default(),
             pulse: Pulse::new(settings.node_peers, settings.times.deaf),
             scripts: Scripts::new(),
             seen: Seen::default(),
-            pokes: ears::Pokes::default(),
             counters: Counters::default(),
             inbound: InboundRef(inbound),
             closed: AtomicBool::new(false),
             settings,
         });
-        core.fixed().into_iter().for_each(|channel| core.table.want(channel));
+        core.fixed().into_iter().for_each(|channel| core.want(channel));
+        if !is_cluster {
+            core.want(core.canary());
+        }
 
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| broken(error.to_string()))?;
@@ -172,7 +194,7 @@ impl Engine {
         let (done, closed) = watch::channel(false);
         let of_thread = core.clone();
         let thread = std::thread::Builder::new().name("redis".to_owned()).spawn(move || {
-            runtime.block_on(of_thread.work(queue, stopped));
+            runtime.block_on(of_thread.work(dialer, target.place, stopped));
             done.send_replace(true);
         });
         let thread = thread.map_err(|error| broken(error.to_string()))?;
@@ -194,7 +216,7 @@ impl Engine {
     /// Waits until everything that [`interest`](Adapter::interest) was told has reached Redis: from then on nothing that is
     /// sent to those rooms is missed.
     pub async fn settle(&self) {
-        self.core.table.settle().await;
+        self.core.servers.settle().await;
     }
 
     /// What was counted since the start.
@@ -211,44 +233,75 @@ impl Drop for Engine {
 
 impl Core {
     /// The engine's thread.
-    async fn work(self: Arc<Self>, queue: mpsc::Receiver<mouth::Out>, mut stopped: watch::Receiver<Stop>) {
-        let tasks = [
-            tokio::spawn(self.commands.clone().keep(Arc::new(Commands(self.clone())))),
-            tokio::spawn(self.listener.clone().keep(Arc::new(ears::Ears::new(self.clone())))),
-            tokio::spawn(mouth::speak(self.clone(), queue)),
-            tokio::spawn(pulse::beat(self.clone())),
-            tokio::spawn(ears::poke(self.clone())),
-        ];
+    async fn work(self: Arc<Self>, dialer: Dialer, place: Place, mut stopped: watch::Receiver<Stop>) {
+        let core = self.clone();
+        let keep: Vec<Tended> = match place {
+            Place::Cluster { seeds, .. } => vec![Tended(vec![tokio::spawn(servers::look(core, dialer, seeds))])],
+            _ => self.servers.all().iter().map(|node| self.tend(node)).collect(),
+        };
+        let beat = Tended(vec![tokio::spawn(pulse::beat(self.clone()))]);
         let _ = stopped.wait_for(|stop| *stop != Stop::No).await;
         self.closed.store(true, Ordering::SeqCst);
-        if *stopped.borrow() == Stop::Politely {
-            let flushed = self.outgoing.flush();
+        let (nodes, politely) = (self.servers.all(), *stopped.borrow() == Stop::Politely);
+        if politely {
+            let flushed = join_all(nodes.iter().map(|node| node.outgoing.flush()));
             let _ = tokio::time::timeout(GOODBYE, flushed).await;
         }
         // Redis notices a closed connection at once, and with it that the gateway counts no more.
-        self.listener.hang_up();
-        for task in &tasks {
-            task.abort();
-        }
-        if *stopped.borrow() == Stop::Politely {
-            let gone = pulse::until_gone(&self);
+        nodes.iter().for_each(|node| node.listener.hang_up());
+        drop((keep, beat));
+        if politely {
+            let gone = join_all(nodes.iter().map(|node| pulse::until_gone(&self, node)));
             let _ = tokio::time::timeout(GOODBYE, gone).await;
         }
-        self.commands.hang_up();
+        nodes.iter().for_each(|node| node.commands.hang_up());
+    }
+
+    /// Starts what is to be done with a server.
+    pub(super) fn tend(self: &Arc<Self>, node: &Arc<Node>) -> Tended {
+        let (core, node) = (self.clone(), node.clone());
+        let commands = Arc::new(Commands(core.clone(), node.clone()));
+        let ears = Arc::new(ears::Ears::new(core.clone(), node.clone()));
+        Tended(vec![
+            tokio::spawn(node.commands.clone().keep(commands)),
+            tokio::spawn(node.listener.clone().keep(ears)),
+            tokio::spawn(mouth::speak(core.clone(), node.clone())),
+            tokio::spawn(ears::poke(core, node)),
+        ])
+    }
+
+    /// A master of a Cluster, of which nothing is known but where it is.
+    pub(super) fn node(&self, dialer: &Dialer, address: &Address) -> Option<Arc<Node>> {
+        let dialer =
+            dialer.at(address).inspect_err(|fault| tracing::warn!(why = %fault, "a master is not usable")).ok()?;
+        Some(node(Some(address), &self.names.canary, dialer, &self.settings))
     }
 
     /// What is listened to as long as the engine runs. The first ones are those by which others count us.
     pub(super) fn fixed(&self) -> Vec<Channel> {
         let namespaces = self.settings.namespaces.iter();
         let mut fixed: Vec<_> = namespaces.flat_map(|namespace| self.wire.fixed(namespace)).collect();
-        let manner = self.wire.manner();
-        fixed.push(Channel::new(manner, self.names.gateways()));
-        fixed.push(Channel::new(manner, self.names.canary.as_str()));
+        fixed.push(Channel::new(self.wire.manner(), self.names.gateways()));
         if self.settings.node_peers == NodePeers::Always {
             let namespaces = self.settings.namespaces.iter();
             fixed.extend(namespaces.filter_map(|namespace| self.wire.private_rooms(namespace)));
         }
         fixed
+    }
+
+    /// The channel on which this gateway listens to itself; in a Cluster, what their names begin with.
+    pub(super) fn canary(&self) -> Channel {
+        Channel::new(self.wire.manner(), self.names.canary.as_str())
+    }
+
+    /// Somebody wants a channel.
+    pub(super) fn want(&self, channel: Channel) {
+        self.servers.table(&channel.name.clone(), |table| table.want(channel));
+    }
+
+    /// Nobody wants a channel any more.
+    pub(super) fn leave(&self, channel: Channel) {
+        self.servers.table(&channel.name.clone(), |table| table.leave(channel));
     }
 
     /// Runs `with` on the gateway, if it is still there.
@@ -257,8 +310,16 @@ impl Core {
     }
 }
 
+/// What this gateway has to do with a server, wherever that is.
+fn node(address: Option<&Address>, canary: &str, dialer: Dialer, settings: &RedisSettings) -> Arc<Node> {
+    let dialer = Arc::new(dialer);
+    let at = address.map(|(host, port)| format!(" of {host}:{port}")).unwrap_or_default();
+    let link = |name: &str| Link::new(format!("{name}{at}"), dialer.clone(), settings.times.clone());
+    Node::new(address.cloned(), canary, link("commands"), link("listener"))
+}
+
 /// Who keeps the connection for commands.
-struct Commands(Arc<Core>);
+struct Commands(Arc<Core>, Arc<Node>);
 
 impl link::Keeper for Commands {
     fn hear(&self, _: redis::PushInfo) {}
@@ -267,14 +328,16 @@ impl link::Keeper for Commands {
         &'a self,
         connection: &'a redis::aio::MultiplexedConnection,
     ) -> BoxFuture<'a, Result<(), fault::Fault>> {
-        Box::pin(self.0.prepare(connection))
+        Box::pin(self.0.prepare(&self.1, connection))
     }
 
     fn tend<'a>(&'a self, _: &'a redis::aio::MultiplexedConnection) -> BoxFuture<'a, fault::Fault> {
         Box::pin(std::future::pending())
     }
 
-    fn lost(&self) {}
+    fn lost(&self) {
+        self.0.servers.doubt();
+    }
 }
 
 impl Adapter for Engine {
@@ -321,7 +384,7 @@ impl Adapter for Engine {
             channels.push(Channel::new(core.wire.manner(), core.names.live(stream)));
         }
         for channel in channels {
-            if wanted { core.table.want(channel) } else { core.table.leave(channel) }
+            if wanted { core.want(channel) } else { core.leave(channel) }
         }
     }
 

@@ -17,8 +17,16 @@ pub(super) struct Fault {
 pub(super) enum Remedy {
     /// Nothing: Redis works, and has refused. The command was not done.
     None,
+    /// Wait: there is no connection, or too much waits already. The command was not sent.
+    Wait,
     /// Send the script itself: Redis does not know it. The command was not done.
     Reload,
+    /// Send it to the server that has the slot now, which the text names. The command was not done.
+    Moved,
+    /// Send it once to the server that the slot is on its way to, which the text names. The command was not done.
+    Ask,
+    /// Send it again in a moment. The command was not done.
+    Again,
     /// Look for a better server: this one has no say, or does not know us any more. The command was not done.
     Move,
     /// Probe the connection: there was no answer in time. Whether the command was done is not known.
@@ -63,11 +71,15 @@ impl From<ServerError> for Fault {
 fn remedy_of(code: &str) -> Remedy {
     match code {
         "NOSCRIPT" => Remedy::Reload,
+        "MOVED" => Remedy::Moved,
+        "ASK" => Remedy::Ask,
+        // Some keys of the command have moved already, others have not.
+        "TRYAGAIN" => Remedy::Again,
         // A replica, or a server that has lost its master.
         "READONLY" | "MASTERDOWN" => Remedy::Move,
         // The password was changed, or the user.
         "NOAUTH" | "WRONGPASS" => Remedy::Move,
-        // Those that pass with time: LOADING, BUSY, OOM, MISCONF, NOREPLICAS, CLUSTERDOWN, TRYAGAIN. And those that call for
+        // Those that pass with time: LOADING, BUSY, OOM, MISCONF, NOREPLICAS, CLUSTERDOWN. And those that call for
         // an operator: NOPERM, WRONGTYPE, CROSSSLOT, ERR. A new connection would be no better.
         _ => Remedy::None,
     }
@@ -110,7 +122,9 @@ mod tests {
             (Remedy::None, "MISCONF Redis is configured to save RDB snapshots"),
             (Remedy::None, "NOREPLICAS Not enough good replicas to write."),
             (Remedy::None, "CLUSTERDOWN Hash slot not served"),
-            (Remedy::None, "TRYAGAIN Multiple keys request during rehashing of slot"),
+            (Remedy::Moved, "MOVED 866 127.0.0.1:7001"),
+            (Remedy::Ask, "ASK 866 127.0.0.1:7001"),
+            (Remedy::Again, "TRYAGAIN Multiple keys request during rehashing of slot"),
             (Remedy::None, "NOPERM this user has no permissions"),
             (Remedy::None, "WRONGTYPE Operation against a key holding the wrong kind of value"),
             (Remedy::None, "ERR unknown command"),

@@ -60,7 +60,7 @@ pub(super) trait Keeper: Send + Sync + 'static {
 /// One connection that comes back.
 #[derive(Debug)]
 pub(super) struct Link {
-    name: &'static str,
+    name: String,
     dialer: Arc<Dialer>,
     times: Times,
     line: RwLock<Option<MultiplexedConnection>>,
@@ -93,7 +93,7 @@ pub(super) enum State {
 }
 
 impl Link {
-    pub(super) fn new(name: &'static str, dialer: Arc<Dialer>, times: Times) -> Self {
+    pub(super) fn new(name: String, dialer: Arc<Dialer>, times: Times) -> Self {
         Self {
             name,
             dialer,
@@ -123,6 +123,11 @@ impl Link {
     /// Nobody uses the connection any more. Its keeper has to have ended.
     pub(super) fn hang_up(&self) {
         *self.line.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Probes the connection at once: somebody doubts that it works.
+    pub(super) fn check(&self) {
+        self.doubt.notify_one();
     }
 
     /// Gives the connection up and makes a new one.
@@ -158,23 +163,31 @@ impl Link {
         Ok(self.judge(answers)?.into_iter().map(each).collect())
     }
 
+    /// Sends a command to a server that is about to get its slot.
+    pub(super) async fn ask(&self, command: &Cmd) -> Result<Value, Fault> {
+        let mut commands = redis::pipe();
+        commands.cmd("ASKING").add_command(command.clone());
+        self.run_all(&commands).await?.pop().unwrap_or_else(|| Err(Fault::nonsense("a command")))
+    }
+
     fn line(&self) -> Result<MultiplexedConnection, Fault> {
         let line = self.line.read().unwrap_or_else(PoisonError::into_inner).clone();
         line.ok_or_else(|| match &*self.state.borrow() {
-            State::Down(why) => Fault::new(Remedy::None, why),
-            State::Up(_) => Fault::new(Remedy::None, "not connected"),
+            State::Down(why) => Fault::new(Remedy::Wait, why),
+            State::Up(_) => Fault::new(Remedy::Wait, "not connected"),
         })
     }
 
     fn place(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Fault> {
-        self.in_flight.try_acquire().map_err(|_| Fault::new(Remedy::None, "too many commands wait for redis"))
+        self.in_flight.try_acquire().map_err(|_| Fault::new(Remedy::Wait, "too many commands wait for redis"))
     }
 
     fn judge<T>(&self, outcome: Result<T, Fault>) -> Result<T, Fault> {
         match outcome.as_ref().map_err(|fault| fault.remedy) {
             Err(Remedy::Move) => self.give_up.notify_one(),
             Err(Remedy::Probe | Remedy::Reconnect) => self.doubt.notify_one(),
-            Err(Remedy::None | Remedy::Reload) | Ok(_) => {}
+            // The connection is as good as it was.
+            Err(_) | Ok(_) => {}
         }
         outcome
     }
@@ -196,7 +209,7 @@ impl Link {
             let fault = ended.unwrap_or_else(|error| Fault::new(Remedy::Reconnect, error.to_string()));
             if told.is_none_or(|told: Instant| told.elapsed() >= QUIET) {
                 told = Some(Instant::now());
-                tracing::warn!(link = self.name, why = %fault, "redis is not connected");
+                tracing::warn!(link = self.name.as_str(), why = %fault, "redis is not connected");
             }
             self.state.send_replace(State::Down(fault.text));
             if began.elapsed() >= GOOD {
@@ -212,7 +225,7 @@ impl Link {
             Err(fault) => fault,
             Ok((connection, lost)) => {
                 self.state.send_replace(State::Up(Instant::now()));
-                tracing::info!(link = self.name, "redis is connected");
+                tracing::info!(link = self.name.as_str(), "redis is connected");
                 tokio::select! {
                     () = lost.notified() => Fault::new(Remedy::Reconnect, "the connection was closed"),
                     () = self.give_up.notified() => Fault::new(Remedy::Reconnect, "the connection was given up"),

@@ -1,14 +1,15 @@
-//! What is published, in the order in which it was said. The queue is bounded; what Redis could not take in time is dropped
+//! What is published, in the order in which it was said, of each server for itself. The queue is bounded; what Redis could not take in time is dropped
 //! and counted: a broadcast is delivered at most once, and an old one is worse than none.
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
+use futures::future::join_all;
 use redis::Value;
 use tokio::{
     sync::{Notify, mpsc},
@@ -17,8 +18,9 @@ use tokio::{
 
 use super::{
     Core,
-    fault::Fault,
-    wire::{Message, count_command, publish_command},
+    fault::{Fault, Remedy},
+    node::Node,
+    wire::{Manner, Message, count_command, publish_command},
 };
 use crate::QueueFull;
 
@@ -28,6 +30,8 @@ const MESSAGES: usize = 8_192;
 const BYTES: usize = 16 << 20;
 /// Messages that leave in one go.
 const BATCH: usize = 256;
+/// How often a message follows its channel to another server.
+const MOVES: u32 = 3;
 /// How soon it is tried again while Redis is away.
 const RETRY: Duration = Duration::from_millis(20);
 
@@ -38,12 +42,16 @@ pub(super) struct Out {
     /// A question: who is asked has to be counted.
     question: Option<String>,
     since: Instant,
+    /// How often it has gone elsewhere.
+    moves: u32,
 }
 
 /// The queue, as those see it who put something in.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     queue: mpsc::Sender<Out>,
+    /// For whoever speaks.
+    out: Mutex<Option<mpsc::Receiver<Out>>>,
     /// Messages that are neither published nor dropped yet.
     waiting: AtomicUsize,
     bytes: AtomicUsize,
@@ -51,9 +59,10 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    pub(super) fn new() -> (Self, mpsc::Receiver<Out>) {
+    pub(super) fn new() -> Self {
         let (queue, out) = mpsc::channel(MESSAGES);
-        (Self { queue, waiting: AtomicUsize::new(0), bytes: AtomicUsize::new(0), emptied: Notify::new() }, out)
+        let out = Mutex::new(Some(out));
+        Self { queue, out, waiting: AtomicUsize::new(0), bytes: AtomicUsize::new(0), emptied: Notify::new() }
     }
 
     /// How many wait, and their bytes.
@@ -74,18 +83,17 @@ impl Outgoing {
         }
     }
 
-    fn put(&self, message: Message, question: Option<String>) -> Result<(), QueueFull> {
-        let size = message.payload.len();
+    fn put(&self, out: Out) -> Result<(), Out> {
+        let size = out.message.payload.len();
         if self.bytes.fetch_add(size, Ordering::SeqCst) + size > BYTES {
             self.bytes.fetch_sub(size, Ordering::SeqCst);
-            return Err(QueueFull);
+            return Err(out);
         }
         self.waiting.fetch_add(1, Ordering::SeqCst);
-        let sent = self.queue.try_send(Out { message, question, since: Instant::now() });
-        if sent.is_err() {
+        self.queue.try_send(out).map_err(|refused| {
             self.settle(1, size);
-        }
-        sent.map_err(|_| QueueFull)
+            refused.into_inner()
+        })
     }
 
     fn settle(&self, messages: usize, bytes: usize) {
@@ -99,23 +107,31 @@ impl Outgoing {
 impl Core {
     /// Publishes a message after those that were said before.
     pub(super) fn say(&self, message: Message) -> Result<(), QueueFull> {
-        self.put(message, None)
+        self.put(Out { message, question: None, since: Instant::now(), moves: 0 })
     }
 
     /// Publishes a question, and counts who is asked.
     pub(super) fn ask(&self, message: Message, id: String) -> Result<(), QueueFull> {
-        self.put(message, Some(id))
+        self.put(Out { message, question: Some(id), since: Instant::now(), moves: 0 })
     }
 
-    fn put(&self, message: Message, question: Option<String>) -> Result<(), QueueFull> {
+    fn put(&self, out: Out) -> Result<(), QueueFull> {
         if self.closed.load(Ordering::SeqCst) {
             // Nobody is there to say it to.
-            if let Some(id) = question {
-                self.questions.fail(&id, self.pulse.others().max(1));
-            }
+            self.give_up(out);
             return Ok(());
         }
-        self.outgoing.put(message, question).inspect_err(|_| self.counters.queue_full.add(1))
+        let Ok(node) = self.servers.of(&out.message.channel) else {
+            // No server would take it. That is as if it had been lost on its way.
+            self.counters.failed.add(1);
+            self.give_up(out);
+            return Ok(());
+        };
+        node.outgoing.put(out).map_err(|out| {
+            self.counters.queue_full.add(1);
+            self.give_up(out);
+            QueueFull
+        })
     }
 
     /// Nobody will answer.
@@ -125,32 +141,64 @@ impl Core {
         }
     }
 
-    async fn publish(&self, batch: &[Out]) -> Result<(), Fault> {
+    /// Publishes on a server; gives back what it sends elsewhere.
+    async fn publish(&self, node: &Node, batch: &mut Vec<Out>) -> Result<Vec<Out>, Fault> {
         let manner = self.wire.manner();
         let mut commands = redis::pipe();
-        for Out { message, question, .. } in batch {
-            if question.is_some() {
+        let mut counts = Vec::new();
+        for Out { message, question, .. } in &*batch {
+            if question.is_some() && self.counts_everywhere() {
+                counts.push(self.listeners(&message.channel).await);
+            } else if question.is_some() {
                 // Whoever listens when the question leaves is asked.
                 commands.cmd("PUBSUB").arg(count_command(manner)).arg(&message.channel);
             }
             commands.cmd(publish_command(manner)).arg(&message.channel).arg(&message.payload);
         }
-        let mut answers = self.commands.run_all(&commands).await?.into_iter();
-        for Out { question, .. } in batch {
-            let listeners = if question.is_some() { answers.next() } else { None };
-            let published = answers.next().is_some_and(|answer| answer.is_ok());
-            if published {
-                self.counters.spoken.add(1)
-            } else {
-                self.counters.failed.add(1)
-            }
-            let Some(id) = question else { continue };
-            match listeners.and_then(Result::ok).as_ref().and_then(count).filter(|_| published) {
-                Some(listeners) => self.questions.expect(id, listeners.saturating_sub(1)),
-                None => self.questions.fail(id, self.pulse.others().max(1)),
+        let mut answers = node.commands.run_all(&commands).await?.into_iter();
+        let (mut counts, mut elsewhere) = (counts.into_iter(), Vec::new());
+        for out in batch.drain(..) {
+            let listeners = match &out.question {
+                Some(_) if self.counts_everywhere() => counts.next().flatten(),
+                Some(_) => answers.next().and_then(Result::ok).as_ref().and_then(count),
+                None => None,
+            };
+            match answers.next() {
+                Some(Ok(_)) => {
+                    self.counters.spoken.add(1);
+                    match (&out.question, listeners) {
+                        (Some(id), Some(listeners)) => self.questions.expect(id, listeners.saturating_sub(1)),
+                        _ => self.give_up(out),
+                    }
+                }
+                Some(Err(fault)) if fault.remedy == Remedy::Moved && out.moves < MOVES && self.servers.is_cluster() => {
+                    self.servers.learn(&out.message.channel, &fault);
+                    elsewhere.push(Out { moves: out.moves + 1, ..out });
+                }
+                _ => {
+                    self.counters.failed.add(1);
+                    self.give_up(out);
+                }
             }
         }
-        Ok(())
+        Ok(elsewhere)
+    }
+
+    /// In a Cluster everybody hears what is published with `PUBLISH`, on whatever server they listen.
+    fn counts_everywhere(&self) -> bool {
+        self.servers.is_cluster() && self.wire.manner() != Manner::Shard
+    }
+
+    /// How many listen to a channel.
+    pub(super) async fn listeners(&self, channel: &str) -> Option<usize> {
+        let mut command = redis::cmd("PUBSUB");
+        command.arg(count_command(self.wire.manner())).arg(channel);
+        if !self.counts_everywhere() {
+            return self.run(channel, &command).await.ok().as_ref().and_then(count);
+        }
+        let nodes = self.servers.all();
+        let counts = join_all(nodes.iter().map(async |node| node.commands.run(&command).await)).await;
+        counts.into_iter().map(|answer| answer.ok().as_ref().and_then(count)).sum()
     }
 }
 
@@ -169,8 +217,11 @@ pub(super) fn count(answer: &Value) -> Option<usize> {
     }
 }
 
-/// Publishes what is put into the queue, for ever.
-pub(super) async fn speak(core: Arc<Core>, mut queue: mpsc::Receiver<Out>) {
+/// Publishes what is put into the queue of a server, for ever.
+pub(super) async fn speak(core: Arc<Core>, node: Arc<Node>) {
+    let outgoing = &node.outgoing;
+    let queue = outgoing.out.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Some(mut queue) = queue else { return };
     let mut batch = Vec::with_capacity(BATCH);
     while queue.recv_many(&mut batch, BATCH).await > 0 {
         let bytes = |batch: &[Out]| batch.iter().map(|out| out.message.payload.len()).sum::<usize>();
@@ -178,29 +229,32 @@ pub(super) async fn speak(core: Arc<Core>, mut queue: mpsc::Receiver<Out>) {
             let stale = core.settings.times.stale;
             let (fresh, old): (Vec<_>, Vec<_>) = batch.drain(..).partition(|out| out.since.elapsed() < stale);
             core.counters.stale.add(old.len() as u64);
-            core.outgoing.settle(old.len(), bytes(&old));
+            outgoing.settle(old.len(), bytes(&old));
             old.into_iter().for_each(|out| core.give_up(out));
             batch = fresh;
             if batch.is_empty() {
                 break;
             }
-            match core.publish(&batch).await {
-                Ok(()) => break,
-                // Nothing was sent: there is no connection.
-                Err(_) if !core.commands.is_up() => sleep(RETRY).await,
+            let (count, size) = (batch.len(), bytes(&batch));
+            match core.publish(&node, &mut batch).await {
+                Ok(elsewhere) => {
+                    outgoing.settle(count, size);
+                    // One whose queue is full was counted.
+                    elsewhere.into_iter().for_each(|out| {
+                        let _ = core.put(out);
+                    });
+                    break;
+                }
+                // Nothing was sent.
+                Err(fault) if fault.remedy == Remedy::Wait => sleep(RETRY).await,
                 // It may have been sent, and at most once is what was promised.
                 Err(_) => {
                     core.counters.failed.add(batch.len() as u64);
-                    let size = bytes(&batch);
-                    let count = batch.len();
                     batch.drain(..).for_each(|out| core.give_up(out));
-                    core.outgoing.settle(count, size);
+                    outgoing.settle(count, size);
+                    break;
                 }
             }
-        }
-        if !batch.is_empty() {
-            core.outgoing.settle(batch.len(), bytes(&batch));
-            batch.clear();
         }
     }
 }

@@ -6,6 +6,8 @@ use redis::{
     Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, TlsCertificates, io::tcp::TcpSettings,
 };
 
+use super::slots::Address;
+
 /// Where Redis is, and how it is used.
 #[derive(Clone)]
 pub struct RedisSettings {
@@ -209,6 +211,13 @@ pub(super) enum Place {
         /// The server, but for its address.
         server: ConnectionInfo,
     },
+    /// The masters of a Cluster.
+    Cluster {
+        /// Some of its servers, which know the others.
+        seeds: Vec<Address>,
+        /// A server, but for its address.
+        server: ConnectionInfo,
+    },
 }
 
 /// What the URL and its companions mean.
@@ -240,13 +249,15 @@ impl RedisSettings {
                 Place::Server(client(info(&self.url).map_err(|error| wrong("url", error))?, tls.as_ref())?)
             }
             "redis+sentinel" | "rediss+sentinel" => self.sentinel(plain, rest, tls.as_ref())?,
+            "redis+cluster" | "rediss+cluster" => cluster(plain, rest)?,
             _ => return Err(wrong("url", format!("{scheme:?} is no scheme that is known"))),
         };
         let database = match &place {
             Place::Server(client) => client.get_connection_info().redis_settings().db(),
-            Place::Sentinel { server, .. } => server.redis_settings().db(),
+            Place::Sentinel { server, .. } | Place::Cluster { server, .. } => server.redis_settings().db(),
         };
-        Ok(Target { place, mode: self.mode.unwrap_or(Mode::Classic), database, tls })
+        let usual = if matches!(place, Place::Cluster { .. }) { Mode::Sharded } else { Mode::Classic };
+        Ok(Target { place, mode: self.mode.unwrap_or(usual), database, tls })
     }
 
     fn check(&self) -> Result<(), SettingsError> {
@@ -290,6 +301,29 @@ impl RedisSettings {
     }
 }
 
+/// `[login@]host[:port],…`
+fn cluster(scheme: &str, rest: &str) -> Result<Place, SettingsError> {
+    const PORT: u16 = 6_379;
+    let (login, hosts) =
+        rest.rsplit_once('@').map_or((String::new(), rest), |(login, hosts)| (format!("{login}@"), hosts));
+    let (hosts, database) = hosts.split_once('/').unwrap_or((hosts, ""));
+    if !matches!(database, "" | "0") {
+        return Err(wrong("url", "a cluster has only one database, 0"));
+    }
+    let server = info(&format!("{scheme}://{login}localhost")).map_err(|error| wrong("url", error))?;
+    let seed = |host: &str| {
+        let seed = info(&format!("{scheme}://{host}")).map_err(|error| wrong("url", error))?;
+        match seed.addr() {
+            ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => Ok((host.clone(), *port)),
+            _ => Err(wrong("url", "a cluster is reached by hosts")),
+        }
+    };
+    let has_port = |host: &str| host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let with_port = |host: &str| if has_port(host) { host.to_owned() } else { format!("{host}:{PORT}") };
+    let seeds = hosts.split(',').map(|host| seed(&with_port(host))).collect::<Result<_, _>>()?;
+    Ok(Place::Cluster { seeds, server })
+}
+
 fn info(url: &str) -> Result<ConnectionInfo, redis::RedisError> {
     let info = url.into_connection_info()?;
     let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3).set_skip_set_lib_name();
@@ -324,7 +358,7 @@ mod tests {
     fn reads_every_form_of_url() {
         let server = |url: &str| match RedisSettings::new(url).target().unwrap().place {
             Place::Server(client) => client.get_connection_info().clone(),
-            Place::Sentinel { .. } => panic!("not a server"),
+            other => panic!("not a server: {other:?}"),
         };
         let info = server("redis://ana:p%40ss@host:1234/5");
         assert_eq!(info.addr(), &ConnectionAddr::Tcp("host".to_owned(), 1234));
@@ -341,12 +375,32 @@ mod tests {
         assert_eq!(addresses, ["a:26379", "b:1", "::1:2"]);
         assert_eq!((master.as_str(), server.redis_settings().password()), ("shop", Some("secret")));
         assert_eq!(sentinels[0].get_connection_info().redis_settings().password(), None);
+
+        let target = RedisSettings::new("redis+cluster://ana:p%40ss@a,b:1,[::1]:2").target().unwrap();
+        assert_eq!((target.mode, target.database), (Mode::Sharded, 0));
+        let Place::Cluster { seeds, server } = target.place else { panic!("no cluster") };
+        let address = |host: &str, port| (host.to_owned(), port);
+        assert_eq!(seeds, [address("a", 6_379), address("b", 1), address("::1", 2)]);
+        assert_eq!(
+            (server.redis_settings().username(), server.redis_settings().password()),
+            (Some("ana"), Some("p@ss"))
+        );
     }
 
     #[test]
     fn names_the_setting_that_is_wrong() {
         let setting = |settings: RedisSettings| settings.target().map(drop).unwrap_err().setting;
-        for url in ["", "host", "http://host", "redis://", "redis+sentinel://a", "redis+sentinel://a/", "redis://h/x"] {
+        for url in [
+            "",
+            "host",
+            "http://host",
+            "redis://",
+            "redis+sentinel://a",
+            "redis+sentinel://a/",
+            "redis://h/x",
+            "redis+cluster://",
+            "redis+cluster://a/3",
+        ] {
             assert_eq!(setting(RedisSettings::new(url)), "url", "{url}");
         }
         let good = || RedisSettings::new("redis://host");

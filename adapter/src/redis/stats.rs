@@ -2,10 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{
-    Core,
-    link::{Link, State},
-};
+use super::{Core, node::Node};
 
 /// A number that only rises.
 #[derive(Debug, Default)]
@@ -35,6 +32,7 @@ pub(super) struct Counters {
     pub(super) deaf: Counter,
     pub(super) rewound: Counter,
     pub(super) reloaded: Counter,
+    pub(super) moved: Counter,
 }
 
 /// What an engine has counted since its start.
@@ -65,20 +63,28 @@ pub struct Stats {
     pub rewound: u64,
     /// Scripts that Redis had forgotten.
     pub reloaded: u64,
-    /// Connections made, for commands and to listen.
+    /// Subscriptions that Redis has ended unasked: their slots have moved.
+    pub moved: u64,
+    /// Servers that have keys, and how many of them are connected.
+    pub servers: (usize, usize),
+    /// Connections made, for commands and to listen, to the servers that there are.
     pub connections: (u64, u64),
     /// Channels that are listened to.
     pub channels: usize,
     /// Messages that wait to be published, and their bytes.
     pub queued: (usize, usize),
-    /// Both connections are up.
+    /// All connections are up.
     pub connected: bool,
 }
 
 impl Core {
     pub(super) fn stats(&self) -> Stats {
         let counters = &self.counters;
-        let up = |link: &Link| matches!(*link.state().borrow(), State::Up(_));
+        let nodes = self.servers.all();
+        let sum = |number: fn(&Node) -> u64| nodes.iter().map(|node| number(node)).sum::<u64>();
+        let serving = self.servers.serving();
+        let up = serving.iter().filter(|node| node.is_up()).count();
+        let queued = nodes.iter().map(|node| node.outgoing.depth());
         Stats {
             heard: counters.heard.get(),
             unclear: counters.unclear.get(),
@@ -92,10 +98,12 @@ impl Core {
             deaf: counters.deaf.get(),
             rewound: counters.rewound.get(),
             reloaded: counters.reloaded.get(),
-            connections: (self.commands.made(), self.listener.made()),
-            channels: self.table.len(),
-            queued: self.outgoing.depth(),
-            connected: up(&self.commands) && up(&self.listener),
+            moved: counters.moved.get(),
+            servers: (serving.len(), up),
+            connections: (sum(|node| node.commands.made()), sum(|node| node.listener.made())),
+            channels: nodes.iter().map(|node| node.table.len()).sum(),
+            queued: queued.fold((0, 0), |(count, bytes), (more, size)| (count + more, bytes + size)),
+            connected: !serving.is_empty() && up == serving.len(),
         }
     }
 }

@@ -15,6 +15,7 @@ use redis::{Cmd, FromRedisValue, Pipeline, Value, aio::MultiplexedConnection};
 use super::{
     Core, Engine,
     fault::{Fault, Remedy},
+    node::Node,
     random_text,
     record::{self, Body},
     scripts::Script,
@@ -60,7 +61,12 @@ fn value<T: FromRedisValue>(answer: Value, what: &str) -> Result<T, StoreError> 
 
 impl Core {
     /// Runs a script; sends it whole if Redis has forgotten it.
-    async fn script(&self, script: &Script, keys: &[&str], arguments: impl Fn(&mut Cmd)) -> Result<Value, Fault> {
+    pub(super) async fn script(
+        &self,
+        script: &Script,
+        keys: &[&str],
+        arguments: impl Fn(&mut Cmd),
+    ) -> Result<Value, Fault> {
         let command = |whole| {
             let mut command = script.command(keys.len(), whole);
             keys.iter().for_each(|key| {
@@ -69,10 +75,11 @@ impl Core {
             arguments(&mut command);
             command
         };
-        match self.commands.run(&command(false)).await {
+        let key = keys.first().copied().unwrap_or_default();
+        match self.run(key, &command(false)).await {
             Err(Fault { remedy: Remedy::Reload, .. }) => {
                 self.counters.reloaded.add(1);
-                self.commands.run(&command(true)).await
+                self.run(key, &command(true)).await
             }
             answer => answer,
         }
@@ -81,15 +88,17 @@ impl Core {
     // --- a new connection ---
 
     /// Loads the scripts, and looks whether Redis still has what it had shown. Nothing is appended before that is known.
-    pub(super) async fn prepare(&self, connection: &MultiplexedConnection) -> Result<(), Fault> {
+    pub(super) async fn prepare(&self, node: &Arc<Node>, connection: &MultiplexedConnection) -> Result<(), Fault> {
         let mut connection = connection.clone();
         each(&mut connection, &self.scripts.load()).await?;
-        for streams in self.seen.all().chunks(SETTLED) {
+        let mut seen = self.seen.all();
+        seen.retain(|(stream, _)| self.servers.owns(node, &self.names.key(stream, "meta")));
+        for streams in seen.chunks(SETTLED) {
             let mut commands = redis::pipe();
             for (stream, position) in streams {
                 let epoch = random_text(EPOCH).map_err(|error| Fault::new(Remedy::None, error.to_string()))?;
                 let mut command = self.scripts.settle.command(2, false);
-                command.arg(self.names.key(stream, "meta")).arg(self.clock());
+                command.arg(self.names.key(stream, "meta")).arg(self.names.clock(stream));
                 command.arg(&*position.epoch).arg(position.seq).arg(epoch);
                 commands.add_command(command);
             }
@@ -101,10 +110,6 @@ impl Core {
             }
         }
         Ok(())
-    }
-
-    fn clock(&self) -> String {
-        format!("{}:clock", self.names.prefix)
     }
 
     fn index(&self) -> String {
@@ -129,7 +134,7 @@ impl Core {
         let peers = self.for_peers(&append);
         let keys = ["meta", "fields", "log"].map(|part| self.names.key(stream, part));
         let once_key = self.names.key(stream, &format!("once:{}", once.as_ref().map_or("", |once| &once.key)));
-        let clock = self.clock();
+        let clock = self.names.clock(stream);
         let [meta, fields, log] = &keys;
         let written = Written { append: &append, seen: &seen, epoch: &epoch, body: &body, peers: &peers };
         let answer = self
@@ -166,9 +171,10 @@ impl Core {
 
     /// Puts a stream into the list of streams. If that fails, the next append does it.
     async fn list(&self, stream: &str) {
+        let index = self.index();
         let mut command = redis::cmd("ZADD");
-        command.arg(self.index()).arg(today()).arg(stream);
-        let listed = self.commands.run(&command).await.is_ok();
+        command.arg(&index).arg(today()).arg(stream);
+        let listed = self.run(&index, &command).await.is_ok();
         self.seen.set_indexed(stream, listed);
     }
 
@@ -267,7 +273,7 @@ impl Core {
         let [meta, fields, log] = &keys;
         let limit = history.min(self.settings.limits.log_entries);
         let answer = self
-            .script(&self.scripts.snapshot, &[meta, fields, log, &self.clock()], |command| {
+            .script(&self.scripts.snapshot, &[meta, fields, log, &self.names.clock(stream)], |command| {
                 command.arg(record::event_prefix(event)).arg(limit);
             })
             .await?;
@@ -355,19 +361,20 @@ impl Core {
     async fn streams(&self) -> Result<Vec<String>, StoreError> {
         // A stream was listed on the last day that it was given an expiry on.
         let oldest = today().saturating_sub(self.settings.times.retain.as_secs() / DAY + 1);
-        let mut commands = redis::pipe();
-        commands.cmd("ZREMRANGEBYSCORE").arg(self.index()).arg("-inf").arg(format!("({oldest}"));
-        commands.cmd("ZRANGE").arg(self.index()).arg(0).arg(-1);
-        let listed = self.commands.run_all(&commands).await?.pop();
-        let listed = listed.unwrap_or_else(|| Err(Fault::nonsense("a list")))?;
+        let index = self.index();
+        let mut old = redis::cmd("ZREMRANGEBYSCORE");
+        old.arg(&index).arg("-inf").arg(format!("({oldest}"));
+        self.run(&index, &old).await?;
+        let listed = self.run(&index, redis::cmd("ZRANGE").arg(&index).arg(0).arg(-1)).await?;
         let listed: Vec<String> = value(listed, "a list")?;
         let mut existing = Vec::with_capacity(listed.len());
         for streams in listed.chunks(SETTLED) {
-            let mut commands = redis::pipe();
-            for stream in streams {
-                commands.cmd("EXISTS").arg(self.names.key(stream, "meta"));
-            }
-            for (stream, exists) in streams.iter().zip(self.commands.run_all(&commands).await?) {
+            let exists = |stream: &String| {
+                let meta = self.names.key(stream, "meta");
+                (meta.clone(), redis::cmd("EXISTS").arg(meta).take())
+            };
+            let commands: Vec<_> = streams.iter().map(exists).collect();
+            for (stream, exists) in streams.iter().zip(self.run_all(&commands).await) {
                 if exists? == Value::Int(1) {
                     existing.push(stream.clone());
                 }
@@ -379,11 +386,11 @@ impl Core {
     // --- audience ---
 
     async fn sync(&self, gateway: &str, lease: Duration, shares: Vec<Share>) -> Result<Vec<Totals>, StoreError> {
-        let mut commands = redis::pipe();
-        for share in shares.iter().filter(|share| is_stream(&share.stream)) {
-            commands.add_command(self.share(gateway, lease, share, false));
-        }
-        let mut answers = self.commands.run_all(&commands).await?.into_iter();
+        let known = shares.iter().filter(|share| is_stream(&share.stream));
+        let share =
+            |share: &Share| (self.names.key(&share.stream, "audience"), self.share(gateway, lease, share, false));
+        let commands: Vec<_> = known.map(share).collect();
+        let mut answers = self.run_all(&commands).await.into_iter();
         let mut totals = Vec::with_capacity(shares.len());
         for share in &shares {
             if !is_stream(&share.stream) {
@@ -394,7 +401,8 @@ impl Core {
             let answer = match answer {
                 Err(Fault { remedy: Remedy::Reload, .. }) => {
                     self.counters.reloaded.add(1);
-                    self.commands.run(&self.share(gateway, lease, share, true)).await
+                    let key = self.names.key(&share.stream, "audience");
+                    self.run(&key, &self.share(gateway, lease, share, true)).await
                 }
                 answer => answer,
             };
@@ -430,21 +438,22 @@ impl Core {
     async fn save(&self, pid: Id, session: Option<SavedSession>, ttl: Duration) -> Result<(), StoreError> {
         let key = self.session_key(pid);
         let command = match session {
-            None => redis::cmd("DEL").arg(key).take(),
+            None => redis::cmd("DEL").arg(&key).take(),
             Some(session) => {
                 let text = serde_json::to_string(&session).map_err(|error| too_large(error.to_string()))?;
                 if text.len() > self.settings.limits.session_bytes {
                     let bound = self.settings.limits.session_bytes;
                     return Err(too_large(format!("a session of more than {bound} bytes")));
                 }
-                redis::cmd("SET").arg(key).arg(text).arg("PX").arg(milliseconds(ttl).max(1)).take()
+                redis::cmd("SET").arg(&key).arg(text).arg("PX").arg(milliseconds(ttl).max(1)).take()
             }
         };
-        self.commands.run(&command).await.map(drop).map_err(Into::into)
+        self.run(&key, &command).await.map(drop).map_err(Into::into)
     }
 
     async fn session(&self, pid: Id) -> Result<Option<SavedSession>, StoreError> {
-        let answer = self.commands.run(redis::cmd("GET").arg(self.session_key(pid))).await?;
+        let key = self.session_key(pid);
+        let answer = self.run(&key, redis::cmd("GET").arg(&key)).await?;
         let text: Option<String> = value(answer, "a session")?;
         // One that cannot be read is as good as none.
         Ok(text.and_then(|text| serde_json::from_str(&text).ok()))

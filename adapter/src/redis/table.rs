@@ -31,6 +31,8 @@ struct Inner {
     absent: VecDeque<Channel>,
     /// Not wanted any more, the first left first. May name what is wanted again.
     left: VecDeque<(Instant, Channel)>,
+    /// Taken away while Redis knew of them.
+    taken: Vec<Channel>,
     waiting: usize,
 }
 
@@ -103,11 +105,24 @@ impl Table {
         self.settled.notify_waiters();
     }
 
-    /// Channels that nobody has wanted for `linger`, all in the same manner. They are listed no more.
+    /// Channels that nobody has wanted for `linger`, or that were taken away, all in the same manner. They are listed no more.
     pub(super) fn next_left(&self, linger: Duration) -> Vec<Channel> {
         let now = Instant::now();
         let mut inner = self.lock();
         let mut batch: Vec<Channel> = Vec::new();
+        while let Some(channel) = inner.taken.pop() {
+            if batch.first().is_some_and(|first| first.manner != channel.manner) || batch.len() == BATCH {
+                inner.taken.push(channel);
+                return batch;
+            }
+            // It may have come back.
+            if !inner.listed.contains_key(&channel) {
+                batch.push(channel);
+            }
+        }
+        if !batch.is_empty() {
+            return batch;
+        }
         while let Some((left, channel)) = inner.left.pop_front() {
             let other = batch.first().is_some_and(|first| first.manner != channel.manner);
             if other || batch.len() == BATCH || now.saturating_duration_since(left) < linger {
@@ -133,6 +148,7 @@ impl Table {
     pub(super) fn reset(&self, first: &[Channel]) {
         let mut inner = self.lock();
         inner.left.clear();
+        inner.taken.clear();
         inner.listed.retain(|_, listed| listed.left.is_none());
         inner.listed.values_mut().for_each(|listed| listed.confirmed = false);
         inner.waiting = inner.listed.len();
@@ -141,9 +157,66 @@ impl Table {
         inner.absent = absent.into();
     }
 
+    /// Redis has ended a subscription that is still wanted.
+    pub(super) fn lose(&self, channel: Channel) {
+        let mut inner = self.lock();
+        if let Some(listed) = inner.listed.get_mut(&channel)
+            && std::mem::replace(&mut listed.confirmed, false)
+        {
+            inner.waiting += 1;
+            inner.absent.push_back(channel);
+        }
+        drop(inner);
+        self.changed.notify_one();
+    }
+
+    /// What Redis has not confirmed is tried again.
+    pub(super) fn retry(&self) {
+        let mut inner = self.lock();
+        if inner.waiting == 0 {
+            return;
+        }
+        let absent = inner.listed.iter().filter(|(_, listed)| !listed.confirmed).map(|(channel, _)| channel.clone());
+        inner.absent = absent.collect();
+        drop(inner);
+        self.changed.notify_one();
+    }
+
+    /// Takes channels off the list, and gives those that are still wanted.
+    pub(super) fn take(&self, which: impl Fn(&Channel) -> bool) -> Vec<Channel> {
+        let mut inner = self.lock();
+        let taken: Vec<Channel> = inner.listed.keys().filter(|channel| which(channel)).cloned().collect();
+        let mut wanted = Vec::with_capacity(taken.len());
+        for channel in taken {
+            let Some(listed) = inner.listed.remove(&channel) else { continue };
+            if listed.confirmed {
+                inner.taken.push(channel.clone());
+            } else {
+                inner.waiting -= 1;
+            }
+            if listed.left.is_none() {
+                wanted.push(channel);
+            }
+        }
+        drop(inner);
+        self.settled.notify_waiters();
+        self.changed.notify_one();
+        wanted
+    }
+
+    /// Whether all that is listed is confirmed.
+    pub(super) fn is_settled(&self) -> bool {
+        self.lock().waiting == 0
+    }
+
     /// Whether Redis has confirmed it.
     pub(super) fn is_confirmed(&self, manner: Manner, name: &str) -> bool {
         self.lock().listed.get(&Channel::new(manner, name)).is_some_and(|listed| listed.confirmed)
+    }
+
+    /// Whether it is on the list.
+    pub(super) fn lists(&self, manner: Manner, name: &str) -> bool {
+        self.lock().listed.contains_key(&Channel::new(manner, name))
     }
 
     /// How many are listed.
@@ -157,7 +230,7 @@ impl Table {
             let settled = self.settled.notified();
             tokio::pin!(settled);
             settled.as_mut().enable();
-            if self.lock().waiting == 0 {
+            if self.is_settled() {
                 return;
             }
             settled.await;
@@ -249,5 +322,44 @@ mod tests {
         assert_eq!(batch.remove(0), plain("first"));
         batch.sort();
         assert_eq!(batch, [plain("a"), plain("c")]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn gives_away_what_belongs_elsewhere() {
+        let (here, there) = (Table::default(), Table::default());
+        ["a", "b", "c"].iter().for_each(|name| here.want(plain(name)));
+        subscribe(&here);
+        here.leave(plain("b"));
+        here.want(plain("d"));
+        let mut moving = here.take(|channel| *channel.name != *"c");
+        moving.sort();
+        // Nobody wants b any more.
+        assert_eq!(moving, [plain("a"), plain("d")]);
+        moving.into_iter().for_each(|channel| there.want(channel));
+        assert_eq!(subscribe(&there).len(), 2);
+        // Redis knows of a and b here; that a came back costs nothing.
+        here.want(plain("a"));
+        assert_eq!(here.next_left(LINGER), [plain("b")]);
+        assert!(here.next_left(LINGER).is_empty() && here.is_confirmed(Manner::Plain, "c"));
+        assert_eq!(subscribe(&here), [plain("a")]);
+        assert!(here.is_settled() && there.is_settled());
+    }
+
+    #[test]
+    fn tries_again_what_was_lost_or_refused() {
+        let table = Table::default();
+        ["a", "b"].iter().for_each(|name| table.want(plain(name)));
+        // The second was refused.
+        assert_eq!(table.next_absent().len(), 2);
+        table.confirm(&[plain("a")]);
+        assert!(table.next_absent().is_empty() && !table.is_settled());
+        table.retry();
+        assert_eq!(subscribe(&table), [plain("b")]);
+        table.lose(plain("a"));
+        table.lose(plain("a"));
+        table.lose(plain("unknown"));
+        assert!(!table.is_settled() && !table.is_confirmed(Manner::Plain, "a"));
+        assert_eq!(subscribe(&table), [plain("a")]);
+        assert!(table.is_settled());
     }
 }

@@ -68,13 +68,11 @@ if sets > 0 then
 end
 
 -- From here on things are written.
-local clock = redis.call('INCR', clocks)
-if clock < 1099511627776 then
-  -- A clock that began again. Microseconds since 1970 are more than it ever counted before.
-  local time = redis.call('TIME')
-  clock = time[1] * 1000000 + time[2]
-  redis.call('SET', clocks, string.format('%.0f', clock))
-end
+-- Microseconds since 1970, or one more than before: it rises whatever becomes of the clock, and never names a moment twice
+-- that was lost with its key.
+local time = redis.call('TIME')
+local clock = math.max(tonumber(redis.call('GET', clocks) or 0) + 1, time[1] * 1000000 + time[2])
+redis.call('SET', clocks, string.format('%.0f', clock))
 local created = not epoch
 if created then
   epoch, seq, bytes = new_epoch, 0, 0

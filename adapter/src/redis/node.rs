@@ -1,0 +1,96 @@
+//! [`Node`]: all that this gateway has to do with one server: two connections, what it listens to there, what waits to be
+//! published there, and whether it hears itself through it.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{
+    ears::Pokes,
+    link::{Link, State},
+    mouth::Outgoing,
+    slots::Address,
+    table::Table,
+};
+
+/// A server, as it is used here.
+#[derive(Debug)]
+pub(super) struct Node {
+    /// Where it is; `None`: where the settings say, which may be another place at another time.
+    pub(super) address: Option<Address>,
+    pub(super) commands: Arc<Link>,
+    pub(super) listener: Arc<Link>,
+    pub(super) table: Table,
+    pub(super) outgoing: Outgoing,
+    pub(super) pokes: Pokes,
+    /// The channel on which this gateway listens to itself.
+    canary: RwLock<Box<str>>,
+    heard: Mutex<Option<Instant>>,
+}
+
+impl Node {
+    pub(super) fn new(address: Option<Address>, canary: &str, commands: Link, listener: Link) -> Arc<Self> {
+        Arc::new(Self {
+            address,
+            commands: Arc::new(commands),
+            listener: Arc::new(listener),
+            table: Table::default(),
+            outgoing: Outgoing::new(),
+            pokes: Pokes::default(),
+            canary: RwLock::new(canary.into()),
+            heard: Mutex::new(None),
+        })
+    }
+
+    /// The channel on which this gateway listens to itself.
+    pub(super) fn canary(&self) -> Box<str> {
+        self.canary.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_canary(&self, canary: &str) {
+        *self.canary.write().unwrap_or_else(PoisonError::into_inner) = canary.into();
+    }
+
+    /// The canary has come back.
+    pub(super) fn hear_itself(&self) {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Why nothing comes through this server at present. A canary that is later than `deaf` is lost.
+    pub(super) fn trouble(&self, deaf: Duration) -> Option<String> {
+        for link in [&self.commands, &self.listener] {
+            if let State::Down(why) = &*link.state().borrow() {
+                return Some(why.clone());
+            }
+        }
+        match *self.heard.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(heard) if heard.elapsed() <= deaf => None,
+            _ => Some("the gateway does not hear itself".to_owned()),
+        }
+    }
+
+    /// Whether the gateway should have heard itself by now, and has not, since both connections are there.
+    pub(super) fn is_deaf(&self, deaf: Duration) -> bool {
+        let since = [&self.commands, &self.listener].map(|link| match *link.state().borrow() {
+            State::Up(since) => Some(since),
+            State::Down(_) => None,
+        });
+        let [Some(commands), Some(listener)] = since else { return false };
+        let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.max(Some(commands)).max(Some(listener)).is_some_and(|last| last.elapsed() > deaf)
+    }
+
+    /// Both connections are there.
+    pub(super) fn is_up(&self) -> bool {
+        self.commands.is_up() && self.listener.is_up()
+    }
+
+    /// Makes both connections anew.
+    pub(super) fn renew(&self) {
+        self.commands.renew();
+        self.listener.renew();
+    }
+}
