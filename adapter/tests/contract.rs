@@ -16,7 +16,7 @@ use haat_adapter::{
     redis::{self, Mode, RedisSettings},
 };
 use suite::fleet::{Fleet, Gateway, Recorder};
-use support::Server;
+use support::{Server, cluster::Cluster};
 
 /// Gateways of one process on the embedded engine.
 fn memory_fleet() -> Fleet {
@@ -41,21 +41,34 @@ fn memory_fleet() -> Fleet {
 /// Gateways on one Redis, which ends with the fleet.
 async fn redis_fleet(mode: Mode) -> Fleet {
     let server = Arc::new(Server::start());
+    let settings = RedisSettings { mode: Some(mode), ..RedisSettings::new(server.url()) };
+    fleet_on(settings, move || server.command::<()>("FLUSHALL")).await
+}
+
+/// Gateways on a Cluster that is used for many cases, with names of their own.
+async fn cluster_fleet(cluster: Arc<Cluster>, case: &str) -> Fleet {
+    let (prefix, channel_prefix) = (case.to_owned(), case.to_owned());
+    let settings = RedisSettings { prefix, channel_prefix, ..RedisSettings::new(cluster.url()) };
+    fleet_on(settings, move || cluster.flush()).await
+}
+
+async fn fleet_on(settings: RedisSettings, flush: impl Fn() + 'static) -> Fleet {
     let mut gateways = Vec::new();
     for index in 0..suite::fleet::GATEWAYS {
         let (name, heard) = (format!("gateway-{index}"), Arc::new(Recorder::default()));
         let inbound: Arc<dyn Inbound> = heard.clone();
         let limits = redis::Limits { log_entries: suite::fleet::LOG_ENTRIES, ..redis::Limits::default() };
-        let settings = RedisSettings { limits, mode: Some(mode), ..RedisSettings::new(server.url()) };
+        let settings = RedisSettings { limits, ..settings.clone() };
         let engine = redis::Engine::connect(settings, Arc::downgrade(&inbound)).unwrap();
         gateways.push(Gateway { name, store: engine.clone(), adapter: Arc::new(Settled(engine.clone())), heard });
         assert_eq!(engine.up(Duration::from_secs(20)).await, Health::Up);
+        engine.settle().await;
     }
     Fleet {
         gateways,
         pass: Box::new(|time| Box::pin(tokio::time::sleep(time))),
         lose_data: Box::new(move || {
-            server.command::<()>("FLUSHALL");
+            flush();
             Box::pin(std::future::ready(()))
         }),
     }
@@ -125,6 +138,24 @@ macro_rules! sharded {
 }
 
 contract_cases!(sharded);
+
+/// A cluster takes seconds to come up: the cases of a module share one.
+macro_rules! cluster {
+    ($($module:ident { $($case:ident),+ $(,)? })+) => {
+        mod redis_cluster {
+            $(#[tokio::test]
+            async fn $module() {
+                if crate::support::is_there() {
+                    let cluster = std::sync::Arc::new(crate::Cluster::start());
+                    $(println!("case {}", stringify!($case));
+                    crate::suite::$module::$case(crate::cluster_fleet(cluster.clone(), stringify!($case)).await).await;)+
+                }
+            })+
+        }
+    };
+}
+
+contract_cases!(cluster);
 
 macro_rules! memory {
     ($($module:ident { $($case:ident),+ $(,)? })+) => {

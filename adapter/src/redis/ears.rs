@@ -86,10 +86,8 @@ impl Keeper for Ears {
                 next();
                 (next(), true)
             }
-            PushKind::SUnsubscribe => {
-                let channel = next();
-                return self.lost_shard_channel(&channel);
-            }
+            PushKind::SSubscribe => return self.confirmed_shard_channel(&next()),
+            PushKind::SUnsubscribe => return self.lost_shard_channel(&next()),
             _ => return,
         };
         let payload = next();
@@ -136,7 +134,7 @@ impl Keeper for Ears {
 impl Ears {
     async fn subscribe(&self, connection: &MultiplexedConnection) -> Result<(), Fault> {
         loop {
-            let mut batch = self.node.table.next_absent();
+            let batch = self.node.table.next_absent();
             let Some(manner) = batch.first().map(|first| first.manner) else { return Ok(()) };
             let mut connection = connection.clone();
             match manner {
@@ -148,13 +146,22 @@ impl Ears {
                         // Their slots are elsewhere. They stay on the list, and move with it.
                         self.core.servers.doubt();
                     }
-                    let mut done = done.into_iter();
-                    batch.retain(|_| done.next() == Some(true));
+                    continue;
                 }
             }
-            self.node.table.confirm(&batch);
-            self.node.pokes.put(batch.iter().filter_map(|channel| self.core.names.stream_of(&channel.name)));
+            self.confirmed(&batch);
         }
+    }
+
+    fn confirmed(&self, channels: &[Channel]) {
+        self.node.table.confirm(channels);
+        self.node.pokes.put(channels.iter().filter_map(|channel| self.core.names.stream_of(&channel.name)));
+    }
+
+    /// Confirmations are taken as they arrive: right behind one, Redis may end the subscription again.
+    fn confirmed_shard_channel(&self, channel: &[u8]) {
+        let channel = String::from_utf8_lossy(channel);
+        self.confirmed(&[Channel::new(Manner::Shard, channel.as_ref())]);
     }
 
     async fn unsubscribe(&self, connection: &MultiplexedConnection) -> Result<(), Fault> {

@@ -10,6 +10,8 @@
 //! |---|---|
 //! | `settings` | what the user says of Redis, checked |
 //! | `engine` | the parts put together: the thread, the [`Adapter`](crate::Adapter) |
+//! | `servers`, `slots` | who has what: one server, or the masters of a Cluster |
+//! | `node` | all that this gateway has to do with one server |
 //! | `dial`, `link`, `backoff` | a connection, how it is made, and how it comes back |
 //! | `fault` | what each error calls for |
 //! | `table` | what this gateway listens to |
@@ -20,7 +22,8 @@
 //! | `store`, `scripts`, `record`, `seen` | the [`Store`](crate::Store), its steps, a log entry's form, how far it was seen |
 //!
 //! One thread of its own does all of it: the gateway's code ([`Inbound`](crate::Inbound)) is called on it, one call at a time, in the order in
-//! which Redis sent things. Two connections: one for commands, one to listen; a flood on one does not delay the other.
+//! which Redis sent things. Two connections to each server: one for commands, one to listen; a flood on one does not delay the
+//! other.
 //!
 //! # Keys and channels
 //!
@@ -33,7 +36,7 @@
 //! | `<p>:{<s>}:log` | list | the newest entries, see `record` |
 //! | `<p>:{<s>}:once:<key>` | string | the entry that was appended with the key |
 //! | `<p>:{<s>}:audience`, `:users`, `:crowd` | hash, set, HyperLogLog | leases, counters, peak; users, few or many |
-//! | `<p>:clock` | string | [`Entry::clock`](crate::Entry::clock) |
+//! | `<p>:clock` | string | [`Entry::clock`](crate::Entry::clock); in a Cluster `<p>:{<s>}:clock` |
 //! | `<p>:streams` | sorted set | streams that there may be, by the day they were used last |
 //! | `<p>:session:<pid>` | string | a saved session, JSON |
 //! | `<p>:gateways` | hash | leases of gateways, JSON, by number |
@@ -44,6 +47,10 @@
 //! | `<p>:canary:<uid>` | a number every second | this gateway |
 //! | `<p>:gateways/<db>` | nothing; its subscribers are the haat gateways | all haat gateways |
 //! | see `classic`, `sharded` | broadcasts, questions, answers | all gateways |
+//!
+//! In a Cluster in sharded mode `{<s>}` is `{<channel prefix>#/#stream:<s>#}` in all of these: the channel on which Node gateways
+//! hear of the stream, so that a script whose keys have this tag may publish there. All of a stream is in one slot then, and
+//! streams spread over the masters. A gateway has a canary at each of them, `<p>:canary:<uid>:{<n>}`.
 //!
 //! With Node gateways about ([`NodePeers`]), the step that appends publishes the entry a second time, as the broadcast that
 //! Node's adapter would make of it: same channel, same bytes, the event's name and data for the room `stream:<s>`, under the

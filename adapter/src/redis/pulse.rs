@@ -116,7 +116,7 @@ pub(super) async fn beat(core: Arc<Core>) {
         // One that does not answer must not keep the others waiting.
         let said = join_all(nodes.iter().map(|node| timeout(beat, core.say_something(node))));
         let _ = join(said, timeout(beat, core.count_gateways())).await;
-        let trouble = nodes.iter().any(|node| node.trouble(core.pulse.deaf).is_some());
+        let trouble = nodes.is_empty() || nodes.iter().any(|node| node.trouble(core.pulse.deaf).is_some());
         sleep(if trouble { TRYING.min(beat) } else { beat }).await;
     }
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses some of it")]
 #![allow(clippy::print_stderr, reason = "a test that is left out says so")]
 
+pub(crate) mod cluster;
 pub(crate) mod proxy;
 
 use std::{
