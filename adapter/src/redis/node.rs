@@ -29,6 +29,7 @@ pub(super) struct Node {
     /// The channel on which this gateway listens to itself.
     canary: RwLock<Box<str>>,
     heard: Mutex<Option<Instant>>,
+    met: Instant,
 }
 
 impl Node {
@@ -42,6 +43,7 @@ impl Node {
             pokes: Pokes::default(),
             canary: RwLock::new(canary.into()),
             heard: Mutex::new(None),
+            met: Instant::now(),
         })
     }
 
@@ -57,6 +59,11 @@ impl Node {
     /// The canary has come back.
     pub(super) fn hear_itself(&self) {
         *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Since the canary came back last; if it never did, since the server was met.
+    pub(super) fn silent_for(&self) -> Duration {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or(self.met).elapsed()
     }
 
     /// Why nothing comes through this server at present. A canary that is later than `deaf` is lost.

@@ -1,6 +1,9 @@
 //! What is counted. Plain numbers: whoever shows them asks for them.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use super::{Core, node::Node};
 
@@ -21,6 +24,7 @@ impl Counter {
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) heard: Counter,
+    pub(super) own: Counter,
     pub(super) unclear: Counter,
     pub(super) unasked: Counter,
     pub(super) unserved: Counter,
@@ -41,6 +45,8 @@ pub(super) struct Counters {
 pub struct Stats {
     /// Messages that arrived.
     pub heard: u64,
+    /// Those among them that the gateway sends to itself, to know that it hears.
+    pub own: u64,
     /// Messages that were dropped because they are damaged, or of a form that is not known.
     pub unclear: u64,
     /// Answers that were dropped because nobody here had asked.
@@ -75,6 +81,9 @@ pub struct Stats {
     pub queued: (usize, usize),
     /// All connections are up.
     pub connected: bool,
+    /// Since the gateway heard itself last, through the server where that is longest ago; if it never did, since the server
+    /// was met.
+    pub silent_for: Duration,
 }
 
 impl Core {
@@ -87,6 +96,7 @@ impl Core {
         let queued = nodes.iter().map(|node| node.outgoing.depth());
         Stats {
             heard: counters.heard.get(),
+            own: counters.own.get(),
             unclear: counters.unclear.get(),
             unasked: counters.unasked.get(),
             unserved: counters.unserved.get(),
@@ -104,6 +114,7 @@ impl Core {
             channels: nodes.iter().map(|node| node.table.len()).sum(),
             queued: queued.fold((0, 0), |(count, bytes), (more, size)| (count + more, bytes + size)),
             connected: !serving.is_empty() && up == serving.len(),
+            silent_for: serving.iter().map(|node| node.silent_for()).max().unwrap_or_default(),
         }
     }
 }
