@@ -1,7 +1,7 @@
 //! The haat gateway.
 //!
 //! ```text
-//! {transport, hub} <- room <- live <- shard <- edge <- gateway <- server <- main
+//! {transport, hub} <- room <- live <- {link, shard <- edge <- gateway} <- server <- main
 //! config, auth, limit, fleet, close, metrics: leaves
 //! ```
 //!
@@ -16,6 +16,7 @@ pub mod fleet;
 pub mod gateway;
 pub mod hub;
 pub mod limit;
+pub mod link;
 pub mod live;
 pub mod metrics;
 pub mod room;

@@ -30,6 +30,7 @@ use crate::{
     gateway::{Arrivals, Gateway, Plan, StartError, interest_of},
     hub::Hub,
     limit::Admission,
+    link,
     live::{self, Live, Shared},
     shard::Settings,
     transport::outbox::Bounds,
@@ -98,7 +99,7 @@ impl Server {
         let settings = redis_settings(redis)?;
         Self::on(config, |_, inbound| {
             let engine = redis::Engine::connect(settings, inbound)?;
-            Ok(Engine { adapter: engine.clone(), store: engine })
+            Ok(Engine { adapter: engine.clone(), link: Some(Arc::downgrade(&engine)), store: engine })
         })
         .await
     }
@@ -109,7 +110,10 @@ impl Server {
     /// [`ServerError`]; nothing runs then.
     pub async fn join(config: Config, engine: &Arc<memory::Engine>) -> Result<Self, ServerError> {
         let engine = engine.clone();
-        Self::on(config, |name, inbound| Ok(Engine { adapter: engine.attach(name, inbound), store: engine })).await
+        Self::on(config, |name, inbound| {
+            Ok(Engine { adapter: engine.attach(name, inbound), link: None, store: engine })
+        })
+        .await
     }
 
     async fn on(
@@ -135,7 +139,7 @@ impl Server {
         let arrivals =
             Arc::new(Arrivals::new(hub.clone(), live::stream_room, move |entry| live::frame_of(entry, recovery)));
         let inbound: Arc<dyn Inbound> = arrivals.clone();
-        let Engine { adapter, store } = attach(name.as_str(), Arc::downgrade(&inbound))?;
+        let Engine { adapter, link, store } = attach(name.as_str(), Arc::downgrade(&inbound))?;
         let shared = Shared::new(&config, name.as_str(), verifier, store.clone(), adapter.clone(), hub.clone());
         let _ = late.set(shared.clone());
         hear(&*adapter).await;
@@ -152,10 +156,11 @@ impl Server {
         let status = Arc::new(Numbers { hub, adapter: Arc::downgrade(&adapter), draining: gateway.draining() });
         let address = private.local_addr().unwrap_or(config.private_listen);
         let router = private::router(status, metrics);
-        let tasks = vec![
-            tokio::spawn(live::audience(shared)),
+        let mut tasks = vec![
+            tokio::spawn(live::audience(shared.clone())),
             tokio::spawn(async move { drop(axum::serve(private, router).await) }),
         ];
+        tasks.extend(link.map(|link| tokio::spawn(link::watch(link, shared))));
         tracing::info!(listen = %gateway.address(), private = %address, shards = plan.shards, "gateway is up");
         Ok(Self { name, gateway, adapter, private: address, tasks, lease, _arrivals: arrivals })
     }
@@ -271,6 +276,8 @@ fn number() -> Result<u32, ServerError> {
 /// What a gateway shares with others.
 struct Engine {
     adapter: Arc<dyn Adapter>,
+    /// The engine on Redis, if it is that one.
+    link: Option<Weak<redis::Engine>>,
     store: Arc<dyn Store>,
 }
 

@@ -110,8 +110,13 @@ fn it_compares_clients_with_each_other_and_with_redis() {
 
 #[test]
 fn it_finds_what_was_acknowledged() {
-    let ack =
-        |seq: u64, text: &str| Acked { stream: "s".to_owned(), id: format!("m{seq}"), seq, text: text.to_owned() };
+    let ack = |seq: u64, text: &str| Acked {
+        at: Instant::now(),
+        stream: "s".to_owned(),
+        id: format!("m{seq}"),
+        seq,
+        text: text.to_owned(),
+    };
     let against = |log: &Log, acked: &[Acked]| {
         let mut checker = Checker::default();
         checker.acked("s", log, acked);

@@ -112,6 +112,7 @@ impl Live {
         let identity = visitor.identity();
         self.rooms.join(at, &user_room(&identity.user.id));
         self.arm(at, &identity);
+        self.show_outage(at);
         if !identity.is_guest() {
             let limit = self.shared.limits.user_connections;
             if let Some((shard, sid)) =

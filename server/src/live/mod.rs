@@ -7,6 +7,7 @@
 //! | [`body`], [`reject`] | what a command carries, and why one is not done |
 //! | `connect` | tokens, guests, expiry, connections of one user |
 //! | `recovery` | sessions that come back |
+//! | `outage` | what is said while the gateway is cut off |
 //! | [`view`], [`views`] | what a shard knows of a stream, and how it stays in step with the log |
 //! | `stream`, `chat`, `audience` | the concerns: no one of them knows another |
 //! | `visitor`, `agenda` | what is kept with a socket, and what is due for it later |
@@ -19,6 +20,7 @@ mod chat;
 pub mod command;
 mod connect;
 mod offset;
+mod outage;
 mod product;
 mod recovery;
 pub mod reject;
@@ -33,7 +35,7 @@ use std::{
     any::Any,
     cell::Cell,
     rc::{Rc, Weak},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -97,6 +99,8 @@ pub struct Shared {
     reports: mpsc::Sender<Report>,
     inbox: Mutex<Option<audience::Reports>>,
     presence: Presence,
+    /// The gateway is cut off from the fleet.
+    cut_off: AtomicBool,
 }
 
 impl Shared {
@@ -124,6 +128,7 @@ impl Shared {
             reports,
             inbox: Mutex::new(Some(inbox)),
             presence: Presence::default(),
+            cut_off: AtomicBool::new(false),
         })
     }
 
@@ -155,6 +160,8 @@ pub struct Live {
     tally: Tally,
     agenda: Agenda,
     draining: Cell<bool>,
+    /// What the sockets were told last of the gateway being cut off.
+    cut_off: Cell<bool>,
 }
 
 impl Live {
@@ -166,6 +173,7 @@ impl Live {
             tally: Tally::default(),
             agenda: Agenda::default(),
             draining: Cell::new(false),
+            cut_off: Cell::new(false),
             rooms,
             shared,
         });
@@ -203,12 +211,13 @@ async fn work_off(live: Rc<Live>) {
     }
 }
 
-/// Looks after the views.
+/// Looks after the views, and the way to the fleet.
 async fn look_after(live: Rc<Live>) {
     let mut tick = tokio::time::interval(SWEEP);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
+        live.tell_outage();
         for stream in live.views.sweep() {
             live.tally(&stream, None);
         }

@@ -84,6 +84,7 @@ impl Route {
 /// A message that was acknowledged.
 #[derive(Debug, Clone)]
 pub struct Acked {
+    pub at: Instant,
     pub stream: String,
     pub id: String,
     pub seq: u64,
@@ -104,6 +105,8 @@ enum Order {
 pub struct Client {
     pub name: String,
     log: Arc<Mutex<Vec<Line>>>,
+    /// How long the answers to what it said took, and their code if they were errors.
+    answers: Mutex<Vec<(Option<String>, Duration)>>,
     orders: mpsc::UnboundedSender<Order>,
     task: JoinHandle<()>,
 }
@@ -133,7 +136,7 @@ impl Client {
             offset: None,
             attempts: 0,
         };
-        Self { name: name.to_owned(), log, orders, task: tokio::spawn(life.run()) }
+        Self { name: name.to_owned(), log, answers: Mutex::default(), orders, task: tokio::spawn(life.run()) }
     }
 
     /// Everything that it has seen so far.
@@ -188,18 +191,28 @@ impl Client {
         timeout(PATIENCE, answered).await.unwrap_or_else(|_| panic!("{}: {event} is not answered", self.name)).ok()
     }
 
-    /// Says something until it is acknowledged, as an app does: the same id again where the outcome is not known. Says
-    /// also how long each answer took.
+    /// How long the answers to what it said took, and their code if they were errors.
+    pub fn answers(&self) -> Vec<(Option<String>, Duration)> {
+        self.answers.lock().unwrap().clone()
+    }
+
+    /// Says something until it is acknowledged, as an app does: the same id again where the outcome is not known.
     pub async fn say(&self, stream: &str, text: &str, patience: Duration) -> Option<Acked> {
         let begun = Instant::now();
         while begun.elapsed() < patience {
             let body = json!({ "stream": stream, "text": text, "clientId": text });
-            let reply = self.call("chat:send", body).await.unwrap_or_default();
+            let asked = Instant::now();
+            let answer = self.call("chat:send", body).await;
+            let (at, is_lost, reply) = (Instant::now(), answer.is_none(), answer.unwrap_or_default());
+            let code = reply["error"]["code"].as_str();
+            if !is_lost {
+                self.answers.lock().unwrap().push((code.map(str::to_owned), at - asked));
+            }
             if let Some(id) = reply["message"]["id"].as_str() {
                 let seq = reply["message"]["seq"].as_u64().expect("a message has a number");
-                return Some(Acked { stream: stream.to_owned(), id: id.to_owned(), seq, text: text.to_owned() });
+                return Some(Acked { at, stream: stream.to_owned(), id: id.to_owned(), seq, text: text.to_owned() });
             }
-            let code = reply["error"]["code"].as_str().unwrap_or("lost");
+            let code = if is_lost { "lost" } else { code.unwrap_or("none") };
             assert!(
                 ["lost", "unavailable", "not_joined", "not_found"].contains(&code),
                 "{}: {text} is refused: {reply}",

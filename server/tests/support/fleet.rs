@@ -29,6 +29,8 @@ pub mod checker;
 pub mod crowd;
 #[path = "../../../adapter/tests/support/mod.rs"]
 pub mod redis_server;
+#[path = "show.rs"]
+pub mod show;
 
 /// Fleets of one test process take turns: each is a dozen of threads, and some of what they prove has a bound in time.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -236,6 +238,16 @@ pub async fn until(what: &str, patience: Duration, mut holds: impl FnMut() -> bo
     while !holds() {
         assert!(begun.elapsed() < patience, "not within {patience:?}: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    begun.elapsed()
+}
+
+/// As [`until`], for what has to be asked for.
+pub async fn until_async(what: &str, patience: Duration, mut holds: impl AsyncFnMut() -> bool) -> Duration {
+    let begun = Instant::now();
+    while !holds().await {
+        assert!(begun.elapsed() < patience, "not within {patience:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     begun.elapsed()
 }
