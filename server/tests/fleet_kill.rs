@@ -12,9 +12,11 @@ use std::{
 };
 
 use fleet::{
-    Fleet, Gateway,
-    checker::{Checker, Log, first},
-    crowd::{Acked, Client, Route, Seen},
+    Fleet,
+    checker::first,
+    crowd::{Client, Route, Seen},
+    show::{STREAM, Show, losses, resets, supplier},
+    until, until_async,
 };
 use serde_json::json;
 use support::{PATIENCE, token};
@@ -27,37 +29,8 @@ const BACK: Duration = Duration::from_secs(10);
 const GHOSTS: Duration = Duration::from_secs(30);
 /// Who leaves is not counted any more after this time.
 const GONE: Duration = Duration::from_secs(5);
-
-/// A supplier who has started the stream.
-async fn supplier(gateway: &Gateway) -> Client {
-    let supplier = Client::supplier(&Route::to([gateway.public]), &["main"]);
-    let reply = supplier.call("stream:start", json!({ "stream": "main", "title": "Sale" })).await;
-    assert_eq!(reply.as_ref().map(|reply| &reply["ok"]), Some(&json!(true)), "{reply:?}");
-    supplier
-}
-
-/// Says something every `pause` until told to stop, and has each of it acknowledged.
-async fn chat(client: Client, pause: Duration, stop: tokio::sync::watch::Receiver<bool>) -> (Client, Vec<Acked>) {
-    let mut acked = Vec::new();
-    while !*stop.borrow() {
-        let text = format!("{} {}", client.name, acked.len());
-        acked.push(client.say("main", &text, PATIENCE).await.expect("an answer"));
-        tokio::time::sleep(pause).await;
-    }
-    (client, acked)
-}
-
-/// Waits until all of them have everything, and compares what they saw.
-async fn compare(clients: &[Client], log: &Log) -> Checker {
-    let mut checker = Checker::default();
-    for client in clients {
-        let there = || client.position("main").is_some_and(|(_, seq)| seq == log.seq);
-        fleet::until(&format!("{} has everything", client.name), PATIENCE, there).await;
-        checker.client(&client.name, &client.log());
-    }
-    checker.log("main", log);
-    checker
-}
+/// How long something goes on after it has failed.
+const AWHILE: Duration = Duration::from_secs(2);
 
 fn is_connected_to(gateway: SocketAddr) -> impl Fn(&Seen) -> bool {
     move |seen| matches!(seen, Seen::Connected { gateway: to, .. } if *to == gateway)
@@ -73,56 +46,35 @@ async fn a_crowd_goes_on_elsewhere_when_its_gateway_is_killed() {
     let Some(fleet) = Fleet::start().await else { return };
     let mut gateways = fleet.gateways(2, &[]).await;
     let both = [gateways[0].public, gateways[1].public];
-    let _supplier = supplier(&gateways[1]).await;
-    let route = Route::to(both);
-    let mut clients: Vec<Client> =
-        (0..CROWD).map(|number| Client::start(&format!("viewer {number}"), &route, &["main"])).collect();
-    let senders: Vec<Client> =
-        (0..4).map(|number| Client::start(&format!("sender {number}"), &route, &["main"])).collect();
-    for client in clients.iter().chain(&senders) {
-        client.joined(1).await;
-    }
-    let total = (CROWD + senders.len()) as u64;
-    let (stop, stopped) = tokio::sync::watch::channel(false);
-    let talk =
-        senders.into_iter().map(|sender| tokio::spawn(chat(sender, Duration::from_millis(100), stopped.clone())));
-    let talk: Vec<_> = talk.collect();
-    fleet::until("everybody is counted", PATIENCE, || viewers(&clients[0]) == Some(total)).await;
+    let (dies, lives) = (Route::to([both[0]]), Route::to([both[1]]));
+    let show = Show::begin(&[lives.clone(), dies.clone()], CROWD / 2, 2).await;
+    let total = CROWD as u64 + 4;
+    let count = || show.viewers.iter().all(|client| viewers(client) == Some(total));
+    until("everybody is counted", PATIENCE, count).await;
 
-    route.lead_to([both[1]]);
-    let orphans: Vec<&Client> = clients.iter().filter(|client| client.count(is_connected_to(both[0])) > 0).collect();
-    assert!(orphans.len() > CROWD / 3, "{} of {CROWD} clients on the gateway that is killed", orphans.len());
+    let orphans: Vec<&Client> =
+        show.viewers.iter().filter(|client| client.count(is_connected_to(both[0])) > 0).collect();
+    assert_eq!(orphans.len(), CROWD / 2);
+    dies.lead_to([both[1]]);
     let killed = Instant::now();
     gateways[0].kill();
     let back = |client: &Client| client.look(|log| first(log, killed, is_connected_to(both[1])));
     let enough = orphans.len() * 99 / 100;
-    let took = fleet::until("99 of 100 are back", BACK, || {
-        orphans.iter().filter(|client| back(client).is_some()).count() >= enough
-    })
-    .await;
-    fleet::until("all are back", PATIENCE, || orphans.iter().all(|client| back(client).is_some())).await;
-    let ghosts = GHOSTS.saturating_sub(killed.elapsed());
-    fleet::until("ghosts are gone", ghosts, || clients.iter().all(|client| viewers(client) == Some(total))).await;
+    let most = || orphans.iter().filter(|client| back(client).is_some()).count() >= enough;
+    let took = until("99 of 100 are back", BACK, most).await;
+    until("all are back", PATIENCE, || orphans.iter().all(|client| back(client).is_some())).await;
+    until("ghosts are gone", GHOSTS.saturating_sub(killed.elapsed()), count).await;
     let exact = killed.elapsed();
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    stop.send_replace(true);
-    let said: Vec<(Client, Vec<Acked>)> = futures::future::try_join_all(talk).await.unwrap();
-    let (senders, acked): (Vec<Client>, Vec<Vec<Acked>>) = said.into_iter().unzip();
-    let orphans = orphans.len();
-    clients.extend(senders);
-    let log = fleet.log("main");
-    let mut checker = compare(&clients, &log).await;
-    checker.acked("main", &log, &acked.concat());
-    for client in &clients {
+    tokio::time::sleep(AWHILE).await;
+    let ended = show.end().await;
+    let checker = ended.compare(&fleet, None).await;
+    for client in ended.everybody() {
         let fresh = client.count(|seen| matches!(seen, Seen::Connected { recovered: false, .. }));
-        assert_eq!(fresh, 1, "{} began anew", client.name);
+        assert_eq!((fresh, resets(client)), (1, 0), "{} began anew", client.name);
     }
     let (peak, unique): (u64, u64) = fleet.redis.command("HMGET haat:{main}:audience p u");
     assert_eq!((peak, unique), (total, total), "nobody was ever there twice");
-    eprintln!(
-        "{orphans} orphans, 99% back after {took:?}, counted right after {exact:?}, {} said",
-        acked.concat().len()
-    );
+    eprintln!("99% back after {took:?}, counted right after {exact:?}, {} said", ended.acked.len());
     checker.content();
 }
 
@@ -130,18 +82,18 @@ async fn a_crowd_goes_on_elsewhere_when_its_gateway_is_killed() {
 async fn who_leaves_is_not_counted_any_more() {
     let Some(fleet) = Fleet::start().await else { return };
     let gateways = fleet.gateways(2, &[]).await;
-    let _supplier = supplier(&gateways[0]).await;
+    let _supplier = supplier(&Route::to([gateways[0].public])).await;
     let mut clients: Vec<Client> = (0..10)
         .map(|number| {
             let gateway = gateways[number % 2].public;
             Client::start(&format!("viewer {number}"), &Route::to([gateway]), &["main"])
         })
         .collect();
-    fleet::until("all are counted", PATIENCE, || clients.iter().all(|client| viewers(client) == Some(10))).await;
+    until("all are counted", PATIENCE, || clients.iter().all(|client| viewers(client) == Some(10))).await;
     for client in clients.split_off(4) {
         client.leave().await;
     }
-    let took = fleet::until("four are counted", GONE, || clients.iter().all(|client| viewers(client) == Some(4))).await;
+    let took = until("four are counted", GONE, || clients.iter().all(|client| viewers(client) == Some(4))).await;
     eprintln!("counted right {took:?} after six have left");
 }
 
@@ -149,7 +101,7 @@ async fn who_leaves_is_not_counted_any_more() {
 async fn a_session_comes_back_to_its_own_user_only() {
     let Some(fleet) = Fleet::start().await else { return };
     let mut gateways = fleet.gateways(2, &[]).await;
-    let supplier = supplier(&gateways[1]).await;
+    let supplier = supplier(&Route::to([gateways[1].public])).await;
     let (first, second) = (gateways[0].public, gateways[1].public);
     let mut asha = support::Client::connect(first, &json!({ "token": token("asha", "viewer", &[]) })).await;
     asha.join("main").await;
@@ -186,4 +138,35 @@ async fn a_session_comes_back_to_its_own_user_only() {
     assert_eq!(missed[0]["state"]["title"], "Missed too");
     let said = support::Client::say(&mut asha, "main", "I am back").await;
     assert_eq!(asha.event("chat:message").await[0]["id"], said["id"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_was_paused_lets_go_of_those_who_have_gone_elsewhere() {
+    let Some(fleet) = Fleet::start().await else { return };
+    let impatient = [("HAAT_ENGINE_PING_INTERVAL_SECONDS", "1"), ("HAAT_ENGINE_PING_TIMEOUT_SECONDS", "2")];
+    let gateways = fleet.gateways(2, &impatient).await;
+    let routes = [0, 1].map(|place| Route::to([gateways[place].public]));
+    let show = Show::begin(&[routes[1].clone()], 4, 2).await;
+    let orphans: Vec<Client> =
+        (0..10).map(|number| Client::start(&format!("orphan {number}"), &routes[0], &[STREAM])).collect();
+    for client in &orphans {
+        client.joined(1).await;
+    }
+    let everybody = || orphans.iter().chain(&show.viewers);
+    let total = 4 + 2 + 10;
+    until("all are counted", PATIENCE, || everybody().all(|client| viewers(client) == Some(total))).await;
+    gateways[0].signal("STOP");
+    routes[0].lead_to([gateways[1].public]);
+    let back = |client: &Client| client.count(|seen| matches!(seen, Seen::Connected { recovered: true, .. })) == 1;
+    until("all have gone elsewhere", PATIENCE, || orphans.iter().all(back)).await;
+    until("nobody is counted twice", GONE, || everybody().all(|client| viewers(client) == Some(total))).await;
+    gateways[0].signal("CONT");
+    until_async("it holds nobody any more", PATIENCE, async || gateways[0].metric("haat_sessions").await == 0.0).await;
+    show.flows(PATIENCE).await;
+    until("the count is right", GONE, || everybody().all(|client| viewers(client) == Some(total))).await;
+    let mut ended = show.end().await;
+    ended.viewers.extend(orphans);
+    let checker = ended.compare(&fleet, None).await;
+    assert!(ended.viewers.iter().all(|client| resets(client) == 0 && losses(client) <= 1));
+    checker.content();
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use fleet::{
     Fleet, Gateway,
+    checker::Checker,
     crowd::{Client, Route, Seen},
     redis_server::proxy::{Proxy, Way},
     show::{STREAM, Show, events, losses, resets},
@@ -57,7 +58,7 @@ fn longest_unavailable(senders: &[Client]) -> Option<Duration> {
 async fn a_redis_that_comes_back_empty_is_a_new_epoch() {
     let Some(mut fleet) = Fleet::start().await else { return };
     let gateways = fleet.gateways(2, &[]).await;
-    let show = Show::begin(&routes(&gateways), 10, 2).await;
+    let show = Show::begin(&routes(&gateways), 10, 8).await;
     show.flows(PATIENCE).await;
     let epoch = fleet.log(STREAM).epoch;
     tokio::time::sleep(AWHILE).await;
@@ -236,4 +237,52 @@ async fn a_gateway_that_is_cut_off_says_so_and_catches_up() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_that_gets_no_answers_says_nothing_twice() {
     black_hole(Way::Pass, Way::Swallow).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscriber_that_redis_cuts_off_for_its_backlog_misses_nothing() {
+    const STREAMS: [&str; 2] = ["main", "other"];
+    let limit = ["--client-output-buffer-limit", "pubsub", "64kb", "32kb", "1"];
+    let Some(fleet) = Fleet::with(&limit).await else { return };
+    // What is caught up comes in one piece, and is not what this is about.
+    let gateways = fleet.gateways(2, &[("HAAT_OUTBOX_MAX_BYTES", "67108864")]).await;
+    let supplier = Client::supplier(&Route::to([gateways[1].public]), &STREAMS);
+    for stream in STREAMS {
+        supplier.call("stream:start", json!({ "stream": stream, "title": "Sale" })).await.expect("an answer");
+    }
+    let viewers =
+        [0, 1].map(|place| Client::start(&format!("{place}"), &Route::to([gateways[place].public]), &STREAMS));
+    for client in viewers.iter().chain([&supplier]) {
+        client.joined(STREAMS.len()).await;
+    }
+    let subscribers = || -> usize {
+        let clients: String = fleet.redis.command("CLIENT LIST TYPE pubsub");
+        clients.lines().count()
+    };
+    assert_eq!(subscribers(), 2);
+    gateways[0].signal("STOP");
+    // What the kernel keeps for the gateway has to be full before Redis notices.
+    for number in 0..150 {
+        for stream in STREAMS {
+            let settings = json!({ "number": number, "filling": "x".repeat(8000) });
+            let reply = supplier.call("stream:update", json!({ "stream": stream, "settings": settings })).await;
+            assert_eq!(reply.unwrap_or_default()["ok"], true);
+        }
+    }
+    until("redis has cut it off", PATIENCE, || subscribers() == 1).await;
+    gateways[0].signal("CONT");
+    let mut checker = Checker::default();
+    for client in viewers.iter().chain([&supplier]) {
+        for stream in STREAMS {
+            let log = fleet.log(stream);
+            until("everybody has everything", PATIENCE, || {
+                client.position(stream) == Some((log.epoch.clone(), log.seq))
+            })
+            .await;
+        }
+        assert_eq!((resets(client), losses(client)), (0, 0), "{}", client.name);
+        checker.client(&client.name, &client.log());
+    }
+    STREAMS.iter().for_each(|stream| checker.log(stream, &fleet.log(stream)));
+    checker.content();
 }

@@ -95,11 +95,13 @@ async fn append_to(call: &Call, append: Append) -> Result<std::sync::Arc<Entry>,
         Err(error) => return Err(error.into()),
     }
     // The stream has ended a moment ago, or the store has lost it: then it is written back, and the message with it.
-    let snapshot = store.snapshot(&call.stream, "", 0).await?;
-    if snapshot.is_some_and(|snapshot| snapshot.fields.iter().any(|(name, _)| &**name == "status")) {
-        return Err(ended());
+    let snapshot = store.snapshot(&call.stream, "", 0).await?.unwrap_or_default();
+    match snapshot.fields.iter().find(|(name, _)| &**name == "status") {
+        Some((_, status)) if &**status == "\"ended\"" => return Err(ended()),
+        // Somebody else has written it back meanwhile.
+        Some(_) => {}
+        None => call.live.views.restore(&view).await?,
     }
-    call.live.views.restore(&view).await?;
     call.live.views.verify(&view);
     match store.append(append).await? {
         Appended::New(entry) | Appended::Repeat(entry) => Ok(entry),
