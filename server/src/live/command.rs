@@ -270,8 +270,10 @@ impl Live {
             *visitor.backlog.borrow_mut() = Some(Box::default());
         }
         let (live, visitor, name) = (self.clone(), visitor.clone(), name.into_owned());
+        visitor.unanswered.set(visitor.unanswered.get() + 1);
         tokio::task::spawn_local(async move {
             let result = answer.await;
+            visitor.unanswered.set(visitor.unanswered.get() - 1);
             // The handler's last step and its answer are one: nothing is broadcast between them.
             if live.is_here(at, &visitor) {
                 live.reply(at, id, &name, result);

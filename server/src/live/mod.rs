@@ -53,6 +53,7 @@ use crate::{
         At, Rooms,
         app::{App, Left, ServerEvent},
     },
+    transport::SessionKey,
 };
 use agenda::{Agenda, Due};
 use audience::{Fleet, Report, Tally};
@@ -274,6 +275,11 @@ impl App for Live {
         if let Ok(event) = mail.downcast::<ServerEvent>() {
             live.heard(&event.0);
         }
+    }
+
+    fn is_busy(&self, key: SessionKey) -> bool {
+        let visitor = self.rooms.data::<Visitor>(At { key, namespace: 0 });
+        visitor.is_some_and(|visitor| visitor.unanswered.get() > 0)
     }
 
     fn draining(&self, within: Duration) {

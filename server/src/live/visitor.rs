@@ -26,6 +26,8 @@ pub struct Visitor {
     // Boxed, because ten thousand visitors have none.
     #[allow(clippy::box_collection)]
     pub(super) backlog: RefCell<Option<Box<VecDeque<Waiting>>>>,
+    /// Commands that are not answered yet.
+    pub(super) unanswered: Cell<u32>,
     /// Whether its session is being saved.
     pub(super) saving: Cell<Saving>,
     /// A time to save it again is noted.
@@ -103,6 +105,7 @@ impl Visitor {
             sid,
             pid,
             backlog: RefCell::default(),
+            unanswered: Cell::default(),
             saving: Cell::default(),
             noted: Cell::default(),
             fate: RefCell::default(),

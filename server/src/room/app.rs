@@ -34,6 +34,11 @@ pub trait App: 'static {
     /// A message of a raw Engine.IO session.
     fn raw(&self, _key: SessionKey, _message: Raw<'_>) {}
 
+    /// Whether something that a client has asked for is still under way: its connection should not close before the answer.
+    fn is_busy(&self, _key: SessionKey) -> bool {
+        false
+    }
+
     /// The gateway drains: all connections of this shard close within `within`.
     fn draining(&self, _within: std::time::Duration) {}
 }

@@ -12,13 +12,17 @@ use crate::{
     close::CloseReason,
     hub::mailbox::{Handover, Mail},
     room::{At, session::Session},
-    transport::heartbeat::Due,
+    transport::{SessionKey, heartbeat::Due},
 };
 
 /// Mail that is handled before other tasks have their turn.
 const MAIL_PER_TURN: usize = 64;
 /// How often numbers are published and stale queues are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
+/// How long a connection that is to be closed waits for answers at most: longer than any store may take.
+const LAST_ANSWERS: Duration = Duration::from_secs(3);
+/// How often it is looked for them.
+const LAST_ANSWER: Duration = Duration::from_millis(10);
 
 /// Writes what is to be written, and ends what is over. Runs as long as the shard.
 pub async fn flush(shard: Rc<Shard>) {
@@ -91,7 +95,7 @@ impl Shard {
 
     /// Ends a session that may well be gone: it gets a close if its socket takes one, or a GET waits, and nobody waits for
     /// it.
-    pub(super) fn give_up(self: &Rc<Self>, key: crate::transport::SessionKey, reason: CloseReason) {
+    pub(super) fn give_up(self: &Rc<Self>, key: SessionKey, reason: CloseReason) {
         self.close(key, reason);
         self.rooms.flush_session(key);
         self.end(key, reason);
@@ -153,10 +157,19 @@ impl Shard {
             for slot in keys.chunks(keys.len().div_ceil(slots).max(1)) {
                 tokio::time::sleep(pause).await;
                 for key in slot {
-                    shard.close(*key, CloseReason::Shutdown);
+                    tokio::task::spawn_local(shard.clone().see_off(*key));
                 }
             }
         });
+    }
+
+    /// Closes a connection, once what its client has asked for is done. That takes a moment, if anything at all.
+    async fn see_off(self: Rc<Self>, key: SessionKey) {
+        let end = Instant::now() + LAST_ANSWERS;
+        while self.app.is_busy(key) && Instant::now() < end {
+            tokio::time::sleep(LAST_ANSWER).await;
+        }
+        self.close(key, CloseReason::Shutdown);
     }
 
     fn stop(self: &Rc<Self>) {

@@ -191,7 +191,7 @@ impl Client {
         timeout(PATIENCE, answered).await.unwrap_or_else(|_| panic!("{}: {event} is not answered", self.name)).ok()
     }
 
-    /// How long the answers to what it said took, and their code if they were errors.
+    /// How long the answers to what it said took, and their code if they were errors; `lost` if the connection broke before.
     pub fn answers(&self) -> Vec<(Option<String>, Duration)> {
         self.answers.lock().unwrap().clone()
     }
@@ -204,15 +204,13 @@ impl Client {
             let asked = Instant::now();
             let answer = self.call("chat:send", body).await;
             let (at, is_lost, reply) = (Instant::now(), answer.is_none(), answer.unwrap_or_default());
-            let code = reply["error"]["code"].as_str();
-            if !is_lost {
-                self.answers.lock().unwrap().push((code.map(str::to_owned), at - asked));
-            }
+            let code = if is_lost { Some("lost") } else { reply["error"]["code"].as_str() };
+            self.answers.lock().unwrap().push((code.map(str::to_owned), at - asked));
             if let Some(id) = reply["message"]["id"].as_str() {
                 let seq = reply["message"]["seq"].as_u64().expect("a message has a number");
                 return Some(Acked { at, stream: stream.to_owned(), id: id.to_owned(), seq, text: text.to_owned() });
             }
-            let code = if is_lost { "lost" } else { code.unwrap_or("none") };
+            let code = code.unwrap_or("none");
             assert!(
                 ["lost", "unavailable", "not_joined", "not_found"].contains(&code),
                 "{}: {text} is refused: {reply}",
