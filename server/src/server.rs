@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use haat_adapter::{Adapter, Health, Inbound, Store, memory};
+use haat_adapter::{Adapter, Health, Inbound, Market, Store, memory};
 use haat_protocol::Id;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::{Value, json};
@@ -106,8 +106,8 @@ impl Server {
             Arc::new(Arrivals::new(hub.clone(), live::stream_room, move |entry| live::frame_of(entry, recovery)));
         let inbound: Arc<dyn Inbound> = arrivals.clone();
         let adapter: Arc<dyn Adapter> = engine.attach(name.as_str(), Arc::downgrade(&inbound));
-        let store: Arc<dyn Store> = engine.clone();
-        let shared = Shared::new(&config, name.as_str(), verifier, store, adapter.clone(), hub.clone());
+        let engines: (Arc<dyn Store>, Arc<dyn Market>) = (engine.clone(), engine.clone());
+        let shared = Shared::new(&config, name.as_str(), verifier, engines, adapter.clone(), hub.clone());
         let _ = late.set(shared.clone());
         let gateway = Gateway::start(&plan, hub.clone(), mailboxes, interest_of(adapter.clone(), hub.clone()))?;
 

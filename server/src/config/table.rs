@@ -66,6 +66,8 @@ pub enum Kind {
     Origins,
     /// Addresses and blocks of them.
     Networks,
+    /// A few short words.
+    Words,
 }
 
 /// An hour is more than enough for any of the times.
@@ -76,6 +78,9 @@ const MANY: i64 = 100_000_000;
 const OFTEN: f64 = 1_000_000.0;
 /// Bytes that HS256 needs of a secret (RFC 7518, 3.2).
 const SECRET_BYTES: usize = 32;
+
+/// Words of a list.
+const MAX_WORDS: usize = 32;
 
 /// All keys, in the order in which they are shown.
 pub const KEYS: &[Key] = &[
@@ -90,6 +95,12 @@ pub const KEYS: &[Key] = &[
     key("origins", "[]", Kind::Origins, "Browser origins that may connect besides this host's own; \"*\" for all."),
     unset("shards", "4", Kind::Whole(1, 64), "Threads that serve connections. Not set: the number of cores."),
     key("guests", "true", Kind::Switch, "Whether connections without a token may watch."),
+    key(
+        "reactions",
+        r#"["heart", "like", "fire", "clap", "laugh", "wow"]"#,
+        Kind::Words,
+        "Kinds of reactions that viewers can send.",
+    ),
     unset("demo", r#""web-demo/dist""#, Kind::Path, "Folder of the built demo pages, served at /."),
     key("drain_seconds", "30", Kind::Number(0.0, HOUR), "How long a shutdown may take to move clients away."),
     key("recovery_seconds", "120", Kind::Number(0.0, HOUR), "How long a lost connection can be recovered; 0 is off."),
@@ -257,6 +268,7 @@ impl Kind {
             Self::Secret => format!("a text of at least {SECRET_BYTES} bytes"),
             Self::RedisUrl => "a URL that begins with redis://, rediss:// or unix://".into(),
             Self::Origins => "a list of origins such as https://shop.example, without a path, or * alone".into(),
+            Self::Words => format!("a list of at most {MAX_WORDS} words of 1 to 32 of a-z 0-9 _ -"),
             Self::Networks => "a list of addresses and blocks such as 10.0.0.0/8".into(),
         }
     }
@@ -286,7 +298,7 @@ impl Kind {
     /// # Errors
     /// What is allowed.
     pub fn read(self, value: Value) -> Result<Option<Value>, String> {
-        if let (Self::Origins | Self::Networks, Some(items)) = (self, items(&value)) {
+        if let (Self::Origins | Self::Networks | Self::Words, Some(items)) = (self, items(&value)) {
             return if self.list_is_good(&items) {
                 Ok(Some(Value::Array(items.into_iter().map(Value::String).collect())))
             } else {
@@ -322,6 +334,7 @@ impl Kind {
 
     fn list_is_good(self, items: &[String]) -> bool {
         match self {
+            Self::Words => items.len() <= MAX_WORDS && items.iter().all(|item| is_word(item)),
             Self::Origins => items == ["*"] || items.iter().all(|item| is_origin(item)),
             _ => items.iter().all(|item| item.parse::<Network>().is_ok()),
         }
@@ -348,6 +361,11 @@ fn is_origin(text: &str) -> bool {
     };
     let default_port = scheme == "http" && host.ends_with(":80") || scheme == "https" && host.ends_with(":443");
     word(scheme, b"+-.") && word(host, b".-_:[]") && !default_port
+}
+
+fn is_word(text: &str) -> bool {
+    let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
+    (1..=32).contains(&text.len()) && text.bytes().all(good)
 }
 
 fn is_endpoint(text: &str) -> bool {
@@ -413,6 +431,9 @@ mod tests {
             ("engine.path", "/../", false),
             ("engine.path", "/a?b/", false),
             ("limits.rooms", "0", true),
+            ("reactions", "heart,thumbs_up", true),
+            ("reactions", "heart,Thumbs", false),
+            ("reactions", "a b", false),
         ];
         for (path, text, good) in cases {
             assert_eq!(find(path).unwrap().kind.parse(text).is_ok(), good, "{path} = {text}");

@@ -1,11 +1,12 @@
-//! Who is watching: each shard tells how many viewers it has, one task per gateway adds them up, exchanges them with the
-//! fleet in one round trip for all streams, and gives the totals back. It must never cost more for more viewers: a crowd
-//! that comes and goes makes at most four exchanges a second.
+//! Who is watching, and whatever else is only counted: each shard tells how many viewers it has and what it has counted,
+//! one task per gateway adds it up, exchanges it with the fleet in one round trip for all streams, and gives the totals
+//! back. It must never cost more for more viewers: a crowd that comes and goes, or taps, makes at most four exchanges a
+//! second.
 //!
 //! ```text
 //! shard: Tally ── Report ──> audience() ── Store::sync ──> the fleet
 //!    ▲                           │
-//!    └────────── Fleet ──────────┘   `viewers` to the members, if the number has changed
+//!    └────────── Fleet ──────────┘   what has changed, to the members
 //! ```
 
 use std::{
@@ -16,19 +17,15 @@ use std::{
     time::Duration,
 };
 
-use haat_adapter::{Share, Store, Totals};
-use haat_protocol::{Frame, socket};
+use haat_adapter::{Counter, Share, Store, Totals};
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior},
 };
 
-use super::{Live, Shared, view::View};
-use crate::{
-    hub::{Hub, mailbox::Mail},
-    room::state_class,
-};
+use super::{Live, Shared, state::value, stats::MESSAGES, view::View};
+use crate::hub::{Hub, mailbox::Mail};
 
 /// Viewers of a gateway that was not heard of for so long count no more.
 const LEASE: Duration = Duration::from_secs(15);
@@ -38,6 +35,8 @@ const REFRESH: Duration = Duration::from_secs(1);
 const BATCH: usize = 500;
 /// Reports that wait for the gateway's task.
 const REPORTS: usize = 4096;
+/// Counters of one stream that a gateway adds to at once.
+const NAMES: usize = 64;
 /// User ids of one report, and ids that are remembered per stream. What is beyond is only missing from an estimate.
 const USERS: usize = 10_000;
 /// See [`USERS`].
@@ -50,7 +49,29 @@ pub(super) struct Report {
     stream: Arc<str>,
     /// `None`: the shard has nobody there any more and wants no totals.
     viewers: Option<u32>,
+    counted: Counted,
+}
+
+/// What a shard has seen since its last report.
+#[derive(Debug, Default)]
+struct Counted {
     users: Vec<Box<str>>,
+    sums: Sums,
+}
+
+/// What is to be added to counters: a handful of names.
+#[derive(Debug, Default)]
+struct Sums(Vec<(Box<str>, u64)>);
+
+impl Sums {
+    fn add(&mut self, name: &str, value: u64) {
+        let count = self.0.len();
+        match self.0.iter_mut().find(|(known, _)| **known == *name) {
+            Some((_, sum)) => *sum = sum.saturating_add(value),
+            None if count < NAMES => self.0.push((name.into(), value)),
+            None => {}
+        }
+    }
 }
 
 /// Where reports arrive.
@@ -68,7 +89,7 @@ pub(super) fn reports() -> (mpsc::Sender<Report>, Reports) {
 /// What a shard has not reported yet.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    dirty: RefCell<FxHashMap<Arc<str>, Vec<Box<str>>>>,
+    dirty: RefCell<FxHashMap<Arc<str>, Counted>>,
     scheduled: Cell<bool>,
 }
 
@@ -76,11 +97,17 @@ impl Live {
     /// The audience of a stream has changed on this shard; `user` is a viewer who has come.
     pub(super) fn tally(&self, stream: &Arc<str>, user: Option<&str>) {
         let mut dirty = self.tally.dirty.borrow_mut();
-        let users = dirty.entry(stream.clone()).or_default();
+        let Counted { users, .. } = dirty.entry(stream.clone()).or_default();
         if users.len() < USERS {
             users.extend(user.map(Into::into));
         }
         drop(dirty);
+        self.schedule_report();
+    }
+
+    /// Adds to a counter of a stream, with the next report.
+    pub(super) fn count(&self, stream: &Arc<str>, name: &str, value: u64) {
+        self.tally.dirty.borrow_mut().entry(stream.clone()).or_default().sums.add(name, value);
         self.schedule_report();
     }
 
@@ -95,31 +122,30 @@ impl Live {
 
     fn report(&self) {
         let dirty = std::mem::take(&mut *self.tally.dirty.borrow_mut());
-        for (stream, users) in dirty {
+        for (stream, counted) in dirty {
             let viewers = self.views.get(&stream).map(|view| view.viewers.get());
-            let report = Report { shard: self.rooms.shard, stream, viewers, users };
+            let report = Report { shard: self.rooms.shard, stream, viewers, counted };
             if let Err(mpsc::error::TrySendError::Full(report)) = self.shared.reports.try_send(report) {
-                self.tally.dirty.borrow_mut().entry(report.stream).or_default().extend(report.users);
+                let mut dirty = self.tally.dirty.borrow_mut();
+                let counted = dirty.entry(report.stream).or_default();
+                counted.users.extend(report.counted.users);
+                report.counted.sums.0.iter().for_each(|(name, value)| counted.sums.add(name, *value));
+                drop(dirty);
                 self.schedule_report();
             }
         }
     }
 
     /// New totals of streams that have members here.
-    pub(super) fn counted(&self, fleet: Fleet) {
+    pub(super) fn counted(self: &Rc<Self>, fleet: Fleet) {
         for (stream, totals) in fleet.0 {
-            let Some(view) = self.views.get(&stream) else { continue };
-            let viewers = totals.viewers;
-            if view.count(totals) {
-                self.rooms.broadcast(0, &view.room, &viewers_frame(&stream, viewers));
-            }
+            let Some(view) = self.views.known(&stream) else { continue };
+            view.rate.borrow_mut().note(Instant::now(), value(&totals, MESSAGES));
+            let before = view.count(totals.clone());
+            self.spread(&view, &before, &totals);
+            self.check_moderation(&view);
         }
     }
-}
-
-fn viewers_frame(stream: &str, count: u64) -> Frame {
-    let event = format!(r#"["viewers",{{"stream":"{stream}","count":{count}}}]"#);
-    socket::event_pieces("/", &[&event]).class_as(state_class(stream, "viewers"))
 }
 
 /// A stream that has members on this gateway.
@@ -128,9 +154,13 @@ struct Hall {
     shards: FxHashMap<u8, u32>,
     /// Not reported to the fleet yet.
     users: Vec<String>,
+    /// Not added yet.
+    sums: Sums,
     /// Reported, by hash.
     seen: FxHashSet<u64>,
     changed: bool,
+    /// Others have changed something at the last exchange, and probably do so at present.
+    lively: bool,
     exchanged: Option<Instant>,
     /// What the shards were told last; `None`: one of them was told nothing yet.
     told: Option<Arc<Totals>>,
@@ -138,7 +168,7 @@ struct Hall {
 
 impl Hall {
     fn take(&mut self, report: Report) {
-        let Report { shard, viewers, users, .. } = report;
+        let Report { shard, viewers, counted: Counted { users, sums }, .. } = report;
         let before = match viewers {
             Some(viewers) => self.shards.insert(shard, viewers),
             None => self.shards.remove(&shard),
@@ -146,7 +176,8 @@ impl Hall {
         if before.is_none() {
             self.told = None;
         }
-        self.changed |= before != viewers;
+        self.changed |= before != viewers || !sums.0.is_empty();
+        sums.0.iter().for_each(|(name, value)| self.sums.add(name, *value));
         for user in users {
             let mut hasher = FxHasher::default();
             user.hash(&mut hasher);
@@ -161,7 +192,7 @@ impl Hall {
     }
 
     fn is_due(&self, now: Instant) -> bool {
-        self.changed || self.exchanged.is_none_or(|at| now.duration_since(at) >= REFRESH)
+        self.changed || self.lively || self.exchanged.is_none_or(|at| now.duration_since(at) >= REFRESH)
     }
 
     fn share(&mut self, stream: &str) -> Share {
@@ -170,7 +201,7 @@ impl Hall {
             stream: stream.to_owned(),
             viewers: self.shards.values().map(|viewers| u64::from(*viewers)).sum(),
             users: std::mem::take(&mut self.users),
-            add: Vec::new(),
+            add: self.sums.0.drain(..).map(|(name, value)| Counter { name: name.into(), value }).collect(),
         }
     }
 }
@@ -204,6 +235,7 @@ async fn exchange(store: &dyn Store, hub: &Hub, gateway: &str, halls: &mut FxHas
             for share in shares {
                 if let Some(hall) = halls.get_mut(&*share.stream) {
                     hall.users = share.users;
+                    share.add.iter().for_each(|counter| hall.sums.add(&counter.name, counter.value));
                     hall.changed = true;
                 }
             }
@@ -212,9 +244,10 @@ async fn exchange(store: &dyn Store, hub: &Hub, gateway: &str, halls: &mut FxHas
         for (stream, totals) in batch.iter().zip(totals) {
             let Some(hall) = halls.get_mut(stream) else { continue };
             hall.exchanged = Some(now);
+            hall.lively = hall.told.as_deref() != Some(&totals);
             if hall.shards.is_empty() {
                 halls.remove(stream);
-            } else if hall.told.as_deref() != Some(&totals) {
+            } else if hall.lively {
                 let totals = Arc::new(totals);
                 hall.told = Some(totals.clone());
                 for shard in hall.shards.keys() {
@@ -250,7 +283,8 @@ mod tests {
     use super::*;
 
     fn report(shard: u8, viewers: Option<u32>, users: &[&str]) -> Report {
-        Report { shard, stream: "main".into(), viewers, users: users.iter().map(|user| (*user).into()).collect() }
+        let users = users.iter().map(|user| (*user).into()).collect();
+        Report { shard, stream: "main".into(), viewers, counted: Counted { users, sums: Sums::default() } }
     }
 
     #[test]
@@ -268,5 +302,21 @@ mod tests {
         hall.take(report(1, None, &[]));
         assert!(hall.is_due(Instant::now()));
         assert_eq!(hall.share("main").viewers, 2);
+    }
+
+    #[test]
+    fn what_shards_count_is_added_up_and_told_once() {
+        let mut hall = Hall::default();
+        for shard in 0..2 {
+            let mut report = report(shard, Some(1), &[]);
+            report.counted.sums.add("reactions.heart", 3);
+            report.counted.sums.add("reactions.heart", 4);
+            report.counted.sums.add("messages", 1);
+            hall.take(report);
+        }
+        let add = hall.share("main").add;
+        let counter = |name: &str, value| Counter { name: name.to_owned(), value };
+        assert_eq!(add, [counter("reactions.heart", 14), counter("messages", 2)]);
+        assert_eq!(hall.share("main").add, []);
     }
 }

@@ -3,31 +3,49 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`command`] | the dispatch table: one command, one row |
+//! | [`table`], [`command`] | the dispatch table, one command a row; and the way from a client to a handler and back |
 //! | [`body`], [`reject`] | what a command carries, and why one is not done |
 //! | `connect` | tokens, guests, expiry, connections of one user |
 //! | `recovery` | sessions that come back |
 //! | [`view`], [`views`] | what a shard knows of a stream, and how it stays in step with the log |
-//! | `stream`, `chat`, `audience` | the concerns: no one of them knows another |
+//! | `stream`, `audience`, `spread` | the life of a stream, who is in it, and the numbers that are spread |
+//! | `chat`, `held`, `words`, `sanction`, `staff` | what is said, and how it is kept in order |
+//! | `product`, `stats` | what is for sale, and how it goes |
+//! | `reaction`, `poll`, `question` | what viewers tap, choose and ask |
+//! | `opening`, `clockwork` | what is opened and closed, and when |
+//! | `edit` | changes of a stream's state |
 //! | `visitor`, `agenda` | what is kept with a socket, and what is due for it later |
-//! | `state`, `offset`, `product`, [`text`] | shapes and texts |
+//! | `state`, `offset`, [`text`] | shapes and texts |
 
 mod agenda;
 mod audience;
 pub mod body;
 mod chat;
+mod clockwork;
 pub mod command;
 mod connect;
+mod edit;
+mod held;
 mod offset;
+mod opening;
+mod poll;
 mod product;
+mod question;
+mod reaction;
 mod recovery;
 pub mod reject;
+mod sanction;
+mod spread;
+mod staff;
 mod state;
+mod stats;
 mod stream;
+pub mod table;
 pub mod text;
 pub mod view;
 pub mod views;
 mod visitor;
+mod words;
 
 use std::{
     any::Any,
@@ -37,7 +55,7 @@ use std::{
     time::Duration,
 };
 
-use haat_adapter::{Adapter, Entry, Store};
+use haat_adapter::{Adapter, Broadcast, Entry, Flags, Market, Share, Store, StoreError, Target, Totals};
 use haat_protocol::{Frame, Id, error::Rejection, packet::Event, socket};
 use tokio::{sync::mpsc, time::MissedTickBehavior};
 
@@ -85,6 +103,8 @@ pub fn user_room(user: &str) -> String {
 pub struct Shared {
     /// What the fleet agrees on.
     pub store: Arc<dyn Store>,
+    /// What the fleet decides in a live sale.
+    pub market: Arc<dyn Market>,
     /// The way to the other gateways.
     pub adapter: Arc<dyn Adapter>,
     name: String,
@@ -92,6 +112,8 @@ pub struct Shared {
     verifier: Verifier,
     limiters: Limiters,
     limits: Limits,
+    /// Kinds of reactions.
+    reactions: Vec<String>,
     recovery: Duration,
     state_interval: Duration,
     reports: mpsc::Sender<Report>,
@@ -106,19 +128,21 @@ impl Shared {
         config: &Config,
         name: &str,
         verifier: Verifier,
-        store: Arc<dyn Store>,
+        (store, market): (Arc<dyn Store>, Arc<dyn Market>),
         adapter: Arc<dyn Adapter>,
         hub: Arc<Hub>,
     ) -> Arc<Self> {
         let (reports, inbox) = audience::reports();
         Arc::new(Self {
             store,
+            market,
             adapter,
             name: name.to_owned(),
             hub,
             verifier,
             limiters: Limiters::new(&config.limits),
             limits: config.limits.clone(),
+            reactions: config.reactions.clone(),
             recovery: config.recovery,
             state_interval: config.fanout.state_interval.max(LEAST_INTERVAL),
             reports,
@@ -130,6 +154,32 @@ impl Shared {
     /// Whether sessions can come back.
     fn recovery_on(&self) -> bool {
         !self.recovery.is_zero()
+    }
+
+    /// The time of the fleet, in ms since 1970.
+    fn now(&self) -> u64 {
+        self.market.now()
+    }
+
+    /// The numbers of a stream at this moment, read without a share in them.
+    ///
+    /// # Errors
+    /// The store's.
+    async fn totals(&self, stream: &str) -> Result<Totals, StoreError> {
+        let share = Share { stream: stream.to_owned(), ..Share::default() };
+        // Under a name of its own, so that the share of this gateway stays what it is.
+        let reader = format!("{}/reader", self.name);
+        let totals = self.store.sync(&reader, Duration::ZERO, vec![share]).await?;
+        Ok(totals.into_iter().next().unwrap_or_default())
+    }
+
+    /// Gives an event to a room of the main namespace, on all gateways. Who is out of reach does not get it.
+    fn tell(&self, room: &str, event: &str) {
+        let target = LocalTarget { namespace: 0, rooms: vec![room.into()], except: Vec::new() };
+        self.hub.broadcast(target, socket::event_pieces("/", &[event]));
+        let target = Target { namespace: "/".to_owned(), rooms: vec![room.to_owned()], except: Vec::new() };
+        let event = haat_adapter::Event { args: event.to_owned(), attachments: Vec::new() };
+        let _ = self.adapter.broadcast(Broadcast { target, flags: Flags::default(), event });
     }
 
     fn chat_limit(&self, user: &str) -> Result<(), Duration> {
@@ -144,6 +194,8 @@ enum Order {
     Replace(Id),
     /// This socket is one too many of its user.
     Evict(Id),
+    /// The moderation of this stream has changed.
+    Moderated(Box<str>),
 }
 
 /// The application of one shard.
@@ -171,11 +223,25 @@ impl Live {
         });
         tokio::task::spawn_local(work_off(live.clone()));
         tokio::task::spawn_local(look_after(live.clone()));
+        tokio::task::spawn_local(clockwork::keep_time(live.clone()));
         live
     }
 
     fn this(&self) -> Option<Rc<Self>> {
         self.me.upgrade()
+    }
+
+    /// An event between servers.
+    fn heard(self: &Rc<Self>, args: &str) {
+        match serde_json::from_str::<(&str, &str)>(args) {
+            Ok((recovery::REPLACED, sid)) => {
+                if let Some(sid) = Id::parse(sid) {
+                    self.replace(sid);
+                }
+            }
+            Ok((sanction::MODERATED, stream)) => self.moderated(stream),
+            _ => {}
+        }
     }
 
     /// A socket that had joined is gone.
@@ -258,6 +324,7 @@ impl App for Live {
                 return match *order {
                     Order::Replace(sid) => live.replace(sid),
                     Order::Evict(sid) => live.evict(sid),
+                    Order::Moderated(stream) => live.moderated(&stream),
                 };
             }
             Err(mail) => mail,

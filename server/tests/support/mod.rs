@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+pub mod live;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     net::SocketAddr,
@@ -83,6 +85,7 @@ pub fn config(variables: &[(&str, &str)]) -> Config {
         ("HAAT_LIMITS_CHAT_PER_SECOND", "0"),
         ("HAAT_LIMITS_JOINS_PER_SECOND", "0"),
         ("HAAT_LIMITS_STAFF_PER_SECOND", "0"),
+        ("HAAT_LIMITS_REACTIONS_PER_SECOND", "0"),
         ("HAAT_LIMITS_USER_CONNECTIONS", "0"),
     ];
     let all: BTreeMap<String, String> =

@@ -1,0 +1,55 @@
+//! Numbers that change by themselves, as the viewers of a shard are told of them: only the newest counts, and a slow
+//! connection skips to it. It must never say anything that has not changed.
+
+use haat_adapter::Totals;
+use haat_protocol::socket;
+
+use super::{
+    Live,
+    reject::json,
+    state::{Item, REACTIONS, numbers, reactions, value},
+    view::View,
+};
+use crate::room::state_class;
+
+impl Live {
+    /// Tells the members of a stream what has changed in its numbers.
+    pub(super) fn spread(&self, view: &View, before: &Totals, after: &Totals) {
+        if before.viewers != after.viewers {
+            self.state_event(view, "viewers", "viewers", &format!(r#""count":{}"#, after.viewers));
+        }
+        let added = reactions(after).filter_map(|(kind, count)| {
+            let old = value(before, &format!("{}{kind}", REACTIONS));
+            // A count that fell began again from nothing: the store has lost the old one.
+            let added = count.checked_sub(old).unwrap_or(count);
+            (added > 0).then_some((kind, added))
+        });
+        let mut added = added.peekable();
+        if added.peek().is_some() {
+            let members = format!(r#""totals":{},"added":{}"#, numbers(reactions(after)), numbers(added));
+            self.state_event(view, "reactions", "reactions", &members);
+        }
+        for item in &view.outline().items {
+            self.spread_item(view, item, before, after);
+        }
+    }
+
+    fn spread_item(&self, view: &View, item: &Item, before: &Totals, after: &Totals) {
+        let id = &item.id;
+        if let Some(left) = item.left(after).filter(|left| item.left(before) != Some(*left)) {
+            self.state_event(view, "drop:stock", id, &format!(r#""drop":"{id}","left":{left}"#));
+        }
+        if let Some((tally, votes)) = item.votes(after).filter(|_| item.votes(after) != item.votes(before))
+            && !tally.is_empty()
+        {
+            let members = format!(r#""poll":"{id}","tally":{},"votes":{votes}"#, json(&tally));
+            self.state_event(view, "poll:tally", id, &members);
+        }
+    }
+
+    fn state_event(&self, view: &View, event: &str, about: &str, members: &str) {
+        let text = format!(r#"["{event}",{{"stream":"{}",{members}}}]"#, view.stream);
+        let class = state_class(&view.stream, &format!("{event}/{about}"));
+        self.rooms.broadcast(0, &view.room, &socket::event_pieces("/", &[&text]).class_as(class));
+    }
+}
