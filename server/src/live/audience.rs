@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use haat_adapter::{Counter, Share, Store, Totals};
+use haat_adapter::{Counter, Share, Totals};
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 use tokio::{
     sync::mpsc,
@@ -25,7 +25,7 @@ use tokio::{
 };
 
 use super::{Live, Shared, state::value, stats::MESSAGES, view::View};
-use crate::hub::{Hub, mailbox::Mail};
+use crate::hub::mailbox::Mail;
 
 /// Viewers of a gateway that was not heard of for so long count no more.
 const LEASE: Duration = Duration::from_secs(15);
@@ -216,13 +216,13 @@ pub async fn audience(shared: Arc<Shared>) {
     loop {
         tokio::select! {
             biased;
-            _ = tick.tick() => exchange(&*shared.store, &shared.hub, &shared.name, &mut halls).await,
+            _ = tick.tick() => exchange(&shared, &mut halls).await,
             Some(report) = reports.recv() => halls.entry(report.stream.clone()).or_default().take(report),
         }
     }
 }
 
-async fn exchange(store: &dyn Store, hub: &Hub, gateway: &str, halls: &mut FxHashMap<Arc<str>, Hall>) {
+async fn exchange(shared: &Shared, halls: &mut FxHashMap<Arc<str>, Hall>) {
     let now = Instant::now();
     let due: Vec<Arc<str>> =
         halls.iter().filter(|(_, hall)| hall.is_due(now)).map(|(stream, _)| stream.clone()).collect();
@@ -230,7 +230,8 @@ async fn exchange(store: &dyn Store, hub: &Hub, gateway: &str, halls: &mut FxHas
     for batch in due.chunks(BATCH) {
         let shares: Vec<Share> =
             batch.iter().filter_map(|stream| halls.get_mut(stream).map(|hall| hall.share(stream))).collect();
-        let Ok(totals) = store.sync(gateway, LEASE, shares.clone()).await else {
+        let asked = Instant::now();
+        let Ok(totals) = shared.store.sync(&shared.name, LEASE, shares.clone()).await else {
             // The last numbers stay until there are newer ones.
             for share in shares {
                 if let Some(hall) = halls.get_mut(&*share.stream) {
@@ -242,6 +243,7 @@ async fn exchange(store: &dyn Store, hub: &Hub, gateway: &str, halls: &mut FxHas
             continue;
         };
         for (stream, totals) in batch.iter().zip(totals) {
+            shared.sold_out.heard(stream, &totals, asked);
             let Some(hall) = halls.get_mut(stream) else { continue };
             hall.exchanged = Some(now);
             hall.lively = hall.told.as_deref() != Some(&totals);
@@ -258,7 +260,7 @@ async fn exchange(store: &dyn Store, hub: &Hub, gateway: &str, halls: &mut FxHas
     }
     for (shard, fleet) in mails {
         let streams: Vec<Arc<str>> = fleet.iter().map(|(stream, _)| stream.clone()).collect();
-        if hub.send(shard, Mail::App(Box::new(Fleet(fleet)))).is_err() {
+        if shared.hub.send(shard, Mail::App(Box::new(Fleet(fleet)))).is_err() {
             for stream in streams {
                 if let Some(hall) = halls.get_mut(&stream) {
                     hall.told = None;

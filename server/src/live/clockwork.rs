@@ -7,7 +7,7 @@ use std::{rc::Rc, time::Duration};
 use tokio::time::MissedTickBehavior;
 
 use super::{
-    Live, poll, question,
+    Live, drop, poll, question,
     reject::Reject,
     state::{Item, Kind},
     view::View,
@@ -59,7 +59,7 @@ impl Live {
         view.outline().items.iter().any(|item| {
             let votes =
                 item.kind == Kind::Question && item.votes(&totals).is_some_and(|(_, votes)| votes != item.votes);
-            item.due.is_some_and(|due| due <= now) || slow && votes
+            item.due.is_some_and(|due| due <= now) || slow && (votes || item.holds)
         })
     }
 
@@ -67,7 +67,10 @@ impl Live {
         let now = self.shared.now();
         for item in &view.outline().items {
             if item.due.is_some_and(|due| due <= now) {
-                let done = self.close_item(view, item, NOBODY.to_owned(), Some(now)).await;
+                let done = match &*item.status {
+                    "scheduled" => drop::open_due(self, &view.stream, &item.id, NOBODY.to_owned(), now).await,
+                    _ => self.close_item(view, item, NOBODY.to_owned(), Some(now)).await,
+                };
                 if let Err(error) = done {
                     // Mostly another gateway was faster, and its event is on its way.
                     tracing::debug!(stream = %view.stream, item = %item.id, %error.message, "nothing was closed");
@@ -75,6 +78,9 @@ impl Live {
             }
         }
         if slow {
+            for item in view.outline().items.iter().filter(|item| item.holds) {
+                let _ = self.shared.market.tend(&view.stream, &item.pool).await;
+            }
             question::tell_votes(self, view).await;
         }
     }
@@ -82,8 +88,9 @@ impl Live {
     async fn close_item(self: &Rc<Self>, view: &View, item: &Item, by: String, due: Option<u64>) -> Result<(), Reject> {
         let (stream, id) = (&*view.stream, &*item.id);
         match item.kind {
-            Kind::Poll => poll::close_it(self, stream, id, by, due).await.map(drop),
-            Kind::Drop | Kind::Wheel | Kind::Question => Ok(()),
+            Kind::Poll => poll::close_it(self, stream, id, by, due).await.map(std::mem::drop),
+            Kind::Drop => drop::close_it(self, stream, id, by, due).await.map(std::mem::drop),
+            Kind::Wheel | Kind::Question => Ok(()),
         }
     }
 

@@ -10,7 +10,7 @@
 //! | [`view`], [`views`] | what a shard knows of a stream, and how it stays in step with the log |
 //! | `stream`, `audience`, `spread` | the life of a stream, who is in it, and the numbers that are spread |
 //! | `chat`, `held`, `words`, `sanction`, `staff` | what is said, and how it is kept in order |
-//! | `product`, `stats` | what is for sale, and how it goes |
+//! | `product`, `drop`, `soldout`, `purchase`, `stats` | what is for sale, who gets it, and how it goes |
 //! | `reaction`, `poll`, `question` | what viewers tap, choose and ask |
 //! | `opening`, `clockwork` | what is opened and closed, and when |
 //! | `edit` | changes of a stream's state |
@@ -24,17 +24,20 @@ mod chat;
 mod clockwork;
 pub mod command;
 mod connect;
+mod drop;
 mod edit;
 mod held;
 mod offset;
 mod opening;
 mod poll;
 mod product;
+mod purchase;
 mod question;
 mod reaction;
 mod recovery;
 pub mod reject;
 mod sanction;
+mod soldout;
 mod spread;
 mod staff;
 mod state;
@@ -73,6 +76,8 @@ use crate::{
 use agenda::{Agenda, Due};
 use audience::{Fleet, Report, Tally};
 use connect::Presence;
+use purchase::Purchases;
+use soldout::SoldOut;
 use views::Views;
 use visitor::Visitor;
 
@@ -114,6 +119,8 @@ pub struct Shared {
     limits: Limits,
     /// Kinds of reactions.
     reactions: Vec<String>,
+    sold_out: SoldOut,
+    purchases: Purchases,
     recovery: Duration,
     state_interval: Duration,
     reports: mpsc::Sender<Report>,
@@ -143,6 +150,8 @@ impl Shared {
             limiters: Limiters::new(&config.limits),
             limits: config.limits.clone(),
             reactions: config.reactions.clone(),
+            sold_out: SoldOut::default(),
+            purchases: Purchases::default(),
             recovery: config.recovery,
             state_interval: config.fanout.state_interval.max(LEAST_INTERVAL),
             reports,

@@ -68,6 +68,8 @@ pub(super) struct Item {
     pub status: Box<str>,
     /// When it has to be opened or closed.
     pub due: Option<u64>,
+    /// Units may come back.
+    pub holds: bool,
     /// Votes that the field shows.
     pub votes: u64,
     at: u64,
@@ -96,6 +98,7 @@ struct Seen {
     options: Option<Vec<IgnoredAny>>,
     opens_at: Option<u64>,
     ends_at: Option<u64>,
+    hold_ms: Option<u64>,
     votes: Option<u64>,
 }
 
@@ -125,6 +128,7 @@ impl Item {
             id: seen.id.into(),
             pool: pool.into(),
             due,
+            holds: seen.hold_ms.is_some(),
             votes: seen.votes.unwrap_or(0),
             at: seen.at,
             head: head(kind, text).into(),

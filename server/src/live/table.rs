@@ -4,7 +4,7 @@
 use super::{
     chat,
     command::{Answer, Call},
-    connect, held, poll, product, question, reaction, sanction, staff, stats, stream,
+    connect, drop, held, poll, product, question, reaction, sanction, staff, stats, stream,
 };
 
 /// A command.
@@ -140,6 +140,11 @@ pub const COMMANDS: &[Command] = &[
     row!("product:remove", Supplier, NotEnded, "product" => "", product::remove, "Takes a product out."),
     row!("product:pin", Supplier, NotEnded, "product" => "", product::pin, "Shows a product."),
     row!("product:unpin", Supplier, NotEnded, "" => "", product::unpin, "Shows no product."),
+    row!("drop:open", Supplier, NotEnded, "drop:NewDrop" => "drop:Drop", drop::open, "Opens a drop."),
+    row!("drop:close", Supplier, NotEnded, "drop" => "drop:Drop", drop::close, "Closes a drop."),
+    row!("drop:claim", Member, NotEnded, "drop quantity? requestId?" => "claim:Claim left", drop::claim, "Claims units."),
+    row!("drop:confirm", Supplier, NotEnded, "drop claim" => "claim:Claim", drop::confirm, "Makes a claim final."),
+    row!("drop:release", Supplier, NotEnded, "drop claim" => "claim:Claim", drop::release, "Gives a claim's units back."),
     row!("poll:open", Supplier, NotEnded, "poll:NewPoll" => "poll:Poll", poll::open, "Opens a poll."),
     row!("poll:close", Supplier, NotEnded, "poll" => "poll:Poll", poll::close, "Closes a poll."),
     row!("poll:vote", Member, NotEnded, "poll option" => "tally", poll::vote, "Votes, once."),
