@@ -17,7 +17,7 @@ use crate::{Check, Counter, StoreError};
 /// they came back, and stops answering that all is gone: see [`returned`].
 pub const RETURN_DELAY: Duration = Duration::from_secs(2);
 
-/// The counter of a pool's units that are taken, held ones among them. It falls when units come back.
+/// The counter of a pool's units that are taken, held ones among them, or of its spins. It falls when units come back.
 pub fn sold(pool: &str) -> String {
     format!("sold.{pool}")
 }
@@ -98,7 +98,7 @@ pub trait Market: Send + Sync + 'static {
     /// In this order: a repetition of [`Spin::request`] is answered; [`Spin::checks`] are tried; the time is looked at; then
     /// the user's share. The number of the user's turn chooses one of [`Spin::draws`], and that the prize: [`pick`] says how.
     ///
-    /// A spin adds one to [`SPINS`]; the ledger gets a record `spin`; a prize is published as [`Spin::event`].
+    /// A spin adds one to [`sold`] and to [`SPINS`]; the ledger gets a record `spin`; a prize is published as [`Spin::event`].
     ///
     /// # Errors
     /// [`StoreError::Conflict`], [`StoreError::TooLarge`]: nothing has changed. [`StoreError::Unavailable`].

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use haat_adapter::{Refusal, Spin, Spun, market::SPINS};
+use haat_adapter::{
+    Refusal, Spin, Spun,
+    market::{SPINS, sold},
+};
 
 use super::sale::{STREAM, Sale, conflict, never, spin, stake};
 
@@ -69,7 +72,8 @@ pub(crate) async fn repeat_the_first_answer(sale: Sale) {
     }
     let other = Spin { user: "bo".to_owned(), ..requested("s2", 1) };
     assert_eq!(sale.turn(other).await.prize, prize("b"));
-    assert_eq!((sale.counter(SPINS).await, sale.records("spin").await.len()), (2, 2));
+    let counters = (sale.counter(SPINS).await, sale.counter(&sold("wheel.lucky@1")).await);
+    assert_eq!((counters, sale.records("spin").await.len()), ((2, 2), 2));
 }
 
 pub(crate) async fn are_refused_outside_their_time(sale: Sale) {

@@ -11,6 +11,7 @@ use super::{
     reject::Reject,
     state::{Item, Kind},
     view::View,
+    wheel,
 };
 
 /// How often it is looked whether something is due.
@@ -90,7 +91,8 @@ impl Live {
         match item.kind {
             Kind::Poll => poll::close_it(self, stream, id, by, due).await.map(std::mem::drop),
             Kind::Drop => drop::close_it(self, stream, id, by, due).await.map(std::mem::drop),
-            Kind::Wheel | Kind::Question => Ok(()),
+            Kind::Wheel => wheel::close_it(self, stream, id, by, due).await.map(std::mem::drop),
+            Kind::Question => Ok(()),
         }
     }
 

@@ -11,6 +11,7 @@
 //! | `stream`, `audience`, `spread` | the life of a stream, who is in it, and the numbers that are spread |
 //! | `chat`, `held`, `words`, `sanction`, `staff` | what is said, and how it is kept in order |
 //! | `product`, `drop`, `soldout`, `purchase`, `stats` | what is for sale, who gets it, and how it goes |
+//! | `wheel`, [`fair`] | what can be won, and why nobody can know it before |
 //! | `reaction`, `poll`, `question` | what viewers tap, choose and ask |
 //! | `opening`, `clockwork` | what is opened and closed, and when |
 //! | `edit` | changes of a stream's state |
@@ -26,6 +27,7 @@ pub mod command;
 mod connect;
 mod drop;
 mod edit;
+pub mod fair;
 mod held;
 mod offset;
 mod opening;
@@ -48,6 +50,7 @@ pub mod text;
 pub mod view;
 pub mod views;
 mod visitor;
+mod wheel;
 mod words;
 
 use std::{
@@ -80,6 +83,7 @@ use purchase::Purchases;
 use soldout::SoldOut;
 use views::Views;
 use visitor::Visitor;
+use wheel::Seeds;
 
 pub use audience::audience;
 pub use offset::frame_of;
@@ -121,6 +125,7 @@ pub struct Shared {
     reactions: Vec<String>,
     sold_out: SoldOut,
     purchases: Purchases,
+    seeds: Seeds,
     recovery: Duration,
     state_interval: Duration,
     reports: mpsc::Sender<Report>,
@@ -152,6 +157,7 @@ impl Shared {
             reactions: config.reactions.clone(),
             sold_out: SoldOut::default(),
             purchases: Purchases::default(),
+            seeds: Seeds::default(),
             recovery: config.recovery,
             state_interval: config.fanout.state_interval.max(LEAST_INTERVAL),
             reports,

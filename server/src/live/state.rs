@@ -81,10 +81,10 @@ pub(super) struct Item {
 /// What is written behind the field of an item, and the counters that it comes from.
 #[derive(Debug)]
 enum Numbers {
-    None,
     Left { stock: u64, sold: Box<str> },
     Tally { options: Box<[Box<str>]>, votes: Box<str> },
     Votes(Box<str>),
+    Spins(Box<str>),
 }
 
 /// What is read of a field.
@@ -110,7 +110,7 @@ impl Item {
         let pool = pool(field, seen.at);
         let numbers = match kind {
             Kind::Drop => Numbers::Left { stock: seen.stock?, sold: market::sold(&pool).into() },
-            Kind::Wheel => Numbers::None,
+            Kind::Wheel => Numbers::Spins(market::sold(&pool).into()),
             Kind::Poll => {
                 let options = 0..seen.options?.len();
                 let options = options.map(|option| market::tally(&pool, option).into()).collect();
@@ -158,32 +158,33 @@ impl Item {
                 Some((tally, value(totals, votes)))
             }
             Numbers::Votes(votes) => Some((Vec::new(), value(totals, votes))),
-            Numbers::Left { .. } | Numbers::None => None,
+            Numbers::Left { .. } | Numbers::Spins(_) => None,
         }
     }
 
     /// The counters that are its own.
     pub(super) fn counters(&self) -> Vec<String> {
-        let own = match &self.numbers {
-            Numbers::None => Vec::new(),
+        match &self.numbers {
             Numbers::Left { sold, .. } => vec![sold.to_string(), market::returned(&self.pool)],
             Numbers::Tally { options, votes } => options.iter().chain([votes]).map(|name| name.to_string()).collect(),
-            Numbers::Votes(votes) => vec![votes.to_string()],
-        };
-        if self.kind == Kind::Wheel { vec![market::sold(&self.pool)] } else { own }
+            Numbers::Votes(name) | Numbers::Spins(name) => vec![name.to_string()],
+        }
     }
 
     /// Its JSON object.
     pub(super) fn text(&self, totals: &Totals) -> String {
         let mut out = String::from(&*self.head);
-        match (self.left(totals), self.votes(totals)) {
-            (Some(left), _) => drop(write!(out, r#","left":{left}"#)),
-            (None, Some((tally, votes))) if self.kind == Kind::Poll => {
-                let _ = write!(out, r#","tally":{},"votes":{votes}"#, json(&tally));
+        let _ = match &self.numbers {
+            Numbers::Left { stock, sold } => {
+                write!(out, r#","left":{}"#, stock.saturating_sub(value(totals, sold)))
             }
-            (None, Some((_, votes))) => drop(write!(out, r#","votes":{votes}"#)),
-            (None, None) => {}
-        }
+            Numbers::Tally { options, votes } => {
+                let tally: Vec<u64> = options.iter().map(|option| value(totals, option)).collect();
+                write!(out, r#","tally":{},"votes":{}"#, json(&tally), value(totals, votes))
+            }
+            Numbers::Votes(votes) => write!(out, r#","votes":{}"#, value(totals, votes)),
+            Numbers::Spins(spins) => write!(out, r#","spins":{}"#, value(totals, spins)),
+        };
         out.push('}');
         out
     }
@@ -348,6 +349,7 @@ mod tests {
         ];
         let counters = vec![
             counter("sold.drop.a@9", 2),
+            counter("sold.wheel.w@1", 6),
             counter("tally.poll.p@1.1", 4),
             counter("votes.poll.p@1", 4),
             counter("votes.question.q@1", 7),
@@ -359,7 +361,7 @@ mod tests {
             r#","drops":[{"at":8,"id":"c","stock":5,"status":"closed","endsAt":9,"left":5},"#,
             r#"{"at":9,"id":"a","stock":5,"status":"open","left":3},"#,
             r#"{"at":10,"id":"b","stock":5,"status":"scheduled","opensAt":20,"endsAt":30,"left":5}],"#,
-            r#""wheels":[{"at":1,"id":"w","status":"open"}],"#,
+            r#""wheels":[{"at":1,"id":"w","status":"open","spins":6}],"#,
             r#""polls":[{"at":1,"id":"p","options":["x","y"],"status":"open","endsAt":7,"tally":[0,4],"votes":4}],"#,
             r#""questions":[{"at":1,"id":"q","status":"open","votes":7}]}"#
         );

@@ -4,7 +4,7 @@
 use super::{
     chat,
     command::{Answer, Call},
-    connect, drop, held, poll, product, question, reaction, sanction, staff, stats, stream,
+    connect, drop, held, poll, product, question, reaction, sanction, staff, stats, stream, wheel,
 };
 
 /// A command.
@@ -145,6 +145,9 @@ pub const COMMANDS: &[Command] = &[
     row!("drop:claim", Member, NotEnded, "drop quantity? requestId?" => "claim:Claim left", drop::claim, "Claims units."),
     row!("drop:confirm", Supplier, NotEnded, "drop claim" => "claim:Claim", drop::confirm, "Makes a claim final."),
     row!("drop:release", Supplier, NotEnded, "drop claim" => "claim:Claim", drop::release, "Gives a claim's units back."),
+    row!("wheel:open", Supplier, NotEnded, "wheel:NewWheel" => "wheel:Wheel", wheel::open, "Opens a wheel."),
+    row!("wheel:close", Supplier, NotEnded, "wheel" => "wheel:Wheel", wheel::close, "Closes a wheel, and shows its seed."),
+    row!("wheel:spin", Member, NotEnded, "wheel requestId?" => "spin:Spin spinsLeft", wheel::spin, "Spins."),
     row!("poll:open", Supplier, NotEnded, "poll:NewPoll" => "poll:Poll", poll::open, "Opens a poll."),
     row!("poll:close", Supplier, NotEnded, "poll" => "poll:Poll", poll::close, "Closes a poll."),
     row!("poll:vote", Member, NotEnded, "poll option" => "tally", poll::vote, "Votes, once."),

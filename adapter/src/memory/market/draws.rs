@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Append, Entry, Refusal, Spin, Spun, StoreError, Turn, Vote, Voted,
-    market::{SPINS, pick, tally, votes},
+    market::{SPINS, pick, sold, tally, votes},
 };
 
 /// What a pool calls the prize of this id among what it gave away. No user's id holds a line feed.
@@ -79,6 +79,7 @@ impl Stream {
         let values = [turn.turn.to_string(), prize.as_deref().unwrap_or("null").to_owned(), time.to_string()];
         let data = fill(&spin.data, values.iter().map(String::as_str));
         self.stall.ledger.push(time, "spin", &spin.by, data, limits);
+        self.stall.counts.add(&sold(&spin.pool), 1);
         self.stall.counts.add(SPINS, 1);
         self.stall.takers += 1;
         self.stall.turns.insert(id, turn.clone());
