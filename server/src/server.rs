@@ -18,7 +18,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use crate::{
     api::{
         private::{self, Readiness, Status},
-        site,
+        site, v1,
     },
     auth::{self, AuthSettings, Verifier},
     config::{Config, KeySource, LogFormat},
@@ -99,7 +99,7 @@ impl Server {
 
         // The engine needs the hub, the application the engine, and the shards the application: in this order.
         let late: Arc<OnceLock<Arc<Shared>>> = Arc::default();
-        let plan = plan(&config, late.clone())?;
+        let mut plan = plan(&config, late.clone())?;
         let (hub, mailboxes) = Gateway::hub(&plan);
         let recovery = !config.recovery.is_zero();
         let arrivals =
@@ -109,6 +109,7 @@ impl Server {
         let engines: (Arc<dyn Store>, Arc<dyn Market>) = (engine.clone(), engine.clone());
         let shared = Shared::new(&config, name.as_str(), verifier, engines, adapter.clone(), hub.clone());
         let _ = late.set(shared.clone());
+        plan.doors.site = v1::router(shared.clone(), &config).merge(plan.doors.site);
         let gateway = Gateway::start(&plan, hub.clone(), mailboxes, interest_of(adapter.clone(), hub.clone()))?;
 
         let status = Arc::new(Numbers { hub, adapter: Arc::downgrade(&adapter), draining: gateway.draining() });

@@ -4,6 +4,7 @@
 //! | file | holds |
 //! |---|---|
 //! | [`table`], [`command`] | the dispatch table, one command a row; and the way from a client to a handler and back |
+//! | [`ask`] | what the HTTP API asks of a shard |
 //! | [`body`], [`reject`] | what a command carries, and why one is not done |
 //! | `connect` | tokens, guests, expiry, connections of one user |
 //! | `recovery` | sessions that come back |
@@ -19,6 +20,7 @@
 //! | `state`, `offset`, [`text`] | shapes and texts |
 
 mod agenda;
+pub mod ask;
 mod audience;
 pub mod body;
 mod chat;
@@ -61,7 +63,7 @@ use std::{
     time::Duration,
 };
 
-use haat_adapter::{Adapter, Broadcast, Entry, Flags, Market, Share, Store, StoreError, Target, Totals};
+use haat_adapter::{Adapter, Broadcast, Entry, Flags, Market, QueueFull, Share, Store, StoreError, Target, Totals};
 use haat_protocol::{Frame, Id, error::Rejection, packet::Event, socket};
 use tokio::{sync::mpsc, time::MissedTickBehavior};
 
@@ -77,6 +79,7 @@ use crate::{
     },
 };
 use agenda::{Agenda, Due};
+use ask::Ask;
 use audience::{Fleet, Report, Tally};
 use connect::Presence;
 use purchase::Purchases;
@@ -116,9 +119,10 @@ pub struct Shared {
     pub market: Arc<dyn Market>,
     /// The way to the other gateways.
     pub adapter: Arc<dyn Adapter>,
+    /// Who a token names.
+    pub verifier: Verifier,
     name: String,
     hub: Arc<Hub>,
-    verifier: Verifier,
     limiters: Limiters,
     limits: Limits,
     /// Kinds of reactions.
@@ -180,7 +184,7 @@ impl Shared {
     ///
     /// # Errors
     /// The store's.
-    async fn totals(&self, stream: &str) -> Result<Totals, StoreError> {
+    pub async fn totals(&self, stream: &str) -> Result<Totals, StoreError> {
         let share = Share { stream: stream.to_owned(), ..Share::default() };
         // Under a name of its own, so that the share of this gateway stays what it is.
         let reader = format!("{}/reader", self.name);
@@ -190,11 +194,22 @@ impl Shared {
 
     /// Gives an event to a room of the main namespace, on all gateways. Who is out of reach does not get it.
     fn tell(&self, room: &str, event: &str) {
-        let target = LocalTarget { namespace: 0, rooms: vec![room.into()], except: Vec::new() };
-        self.hub.broadcast(target, socket::event_pieces("/", &[event]));
-        let target = Target { namespace: "/".to_owned(), rooms: vec![room.to_owned()], except: Vec::new() };
+        // A gateway whose link is that far behind is out of reach.
+        let _ = self.broadcast(&[room.to_owned()], &[], event);
+    }
+
+    /// Gives an event, the JSON array of its name and arguments, to all sockets in these rooms of the main namespace but
+    /// those in `except`, on all gateways.
+    ///
+    /// # Errors
+    /// [`QueueFull`]: the other gateways do not get it.
+    pub fn broadcast(&self, rooms: &[String], except: &[String], event: &str) -> Result<(), QueueFull> {
+        let boxed = |rooms: &[String]| rooms.iter().map(|room| room.as_str().into()).collect();
+        let local = LocalTarget { namespace: 0, rooms: boxed(rooms), except: boxed(except) };
+        self.hub.broadcast(local, socket::event_pieces("/", &[event]));
+        let target = Target { namespace: "/".to_owned(), rooms: rooms.to_vec(), except: except.to_vec() };
         let event = haat_adapter::Event { args: event.to_owned(), attachments: Vec::new() };
-        let _ = self.adapter.broadcast(Broadcast { target, flags: Flags::default(), event });
+        self.adapter.broadcast(Broadcast { target, flags: Flags::default(), event })
     }
 
     fn chat_limit(&self, user: &str) -> Result<(), Duration> {
@@ -332,6 +347,10 @@ impl App for Live {
         let Some(live) = self.this() else { return };
         let mail = match mail.downcast::<Fleet>() {
             Ok(fleet) => return live.counted(*fleet),
+            Err(mail) => mail,
+        };
+        let mail = match mail.downcast::<Ask>() {
+            Ok(ask) => return live.asked(*ask),
             Err(mail) => mail,
         };
         let mail = match mail.downcast::<Order>() {
