@@ -1,10 +1,11 @@
 //! What haat gateways share.
 //!
-//! Two traits, and the engines that implement them:
+//! Traits, and the engines that implement them:
 //!
 //! - [`Adapter`] carries broadcasts and questions between gateways, at most once, as Socket.IO's adapters do.
 //! - [`Store`] holds what a fleet must agree on: each stream's log and state, sessions that may come back,
 //!   the counters of the audience, and which gateways there are. Every method is one atomic step.
+//! - [`Market`] decides what happens in a live sale: claims, spins, votes, moderation, and the ledger of it all.
 //! - [`Inbound`] is what a gateway gives to both: where a peer's message or a log entry arrives.
 //!
 //! [`memory`] is the embedded engine: one process, no Redis, the same semantics.
@@ -14,6 +15,7 @@
 
 mod cluster;
 mod lease;
+pub mod market;
 pub mod memory;
 mod message;
 pub mod msgpack;
@@ -25,9 +27,13 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 pub use lease::GatewayLease;
+pub use market::{
+    Claim, Claimed, Grant, GrantState, Happening, Market, Note, Noted, Notes, RETURN_DELAY, ReadAs, Record, Refusal,
+    Settle, Settled, Spin, Spun, Stake, Terms, Turn, Vote, Voted,
+};
 pub use message::{Broadcast, Event, Flags, Peer, Replies, Reply, Request, Target};
 pub use store::{
-    Append, Appended, Check, Counter, Entry, LogRead, Once, Position, SavedSession, SessionRoom, Share, Snapshot,
+    Append, Appended, Check, Counter, Entry, LogRead, Once, Pace, Position, SavedSession, SessionRoom, Share, Snapshot,
     Store, StoreError, Totals,
 };
 

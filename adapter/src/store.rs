@@ -15,10 +15,11 @@ pub trait Store: Send + Sync + 'static {
     /// Takes the next `seq` of the stream, writes the entry to its log, changes its state fields, and publishes
     /// the entry to every gateway, this one included: all of it, or nothing.
     ///
-    /// In this order: a repetition of [`Append::once`] is answered; [`Append::checks`] are tried; then the change is made.
+    /// In this order: a repetition of [`Append::once`] is answered; [`Append::checks`] are tried, then [`Append::pace`]; then the
+    /// change is made.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] when one of [`Append::checks`] does not hold, [`StoreError::TooLarge`] when a bound is reached;
+    /// [`StoreError::Conflict`] when one of [`Append::checks`] does not hold, [`StoreError::TooSoon`] for [`Append::pace`], [`StoreError::TooLarge`] when a bound is reached;
     /// nothing has changed then. [`StoreError::Unavailable`].
     fn append(&self, append: Append) -> BoxFuture<'_, Result<Appended, StoreError>>;
 
@@ -118,12 +119,21 @@ pub struct Append {
     pub event: String,
     /// The event's JSON object in pieces; the engine writes the new `seq` (decimal) between each two. At least one piece.
     pub data: Vec<String>,
+    /// Counters of the stream's sale ([`Market`](crate::Market)), in the order of the gaps of `data`: the engine writes
+    /// what they stand at, in place of the `seq`, for those that are named. Gaps without one get the `seq`.
+    pub fill: Vec<Option<String>>,
     /// State fields to change: name, and JSON text in pieces as `data`; `None` removes the field.
     pub set: Vec<(String, Option<Vec<String>>)>,
     /// Conditions on the state before the change; all must hold.
     pub checks: Vec<Check>,
     /// Makes a repetition return the first entry and change nothing.
     pub once: Option<Once>,
+    /// Refuses what comes too soon after something else.
+    pub pace: Option<Pace>,
+    /// The ledger ([`Market::ledger`](crate::Market::ledger)) gets event and data too, done by whom this JSON text names.
+    pub record: Option<String>,
+    /// Counters of the stream's sale that nobody needs any more.
+    pub forget: Vec<String>,
     /// Entries of the log to blank: their text (`data`) is gone for history and replay, their `seq`, name and `set` stay.
     /// Numbers that are not in the log are no error.
     pub erase: Vec<u64>,
@@ -145,6 +155,15 @@ pub struct Once {
     pub key: String,
     /// How long a repetition is recognised.
     pub ttl: Duration,
+}
+
+/// A least time between appends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pace {
+    /// Unique within the stream. Appends of the same key keep their distance.
+    pub key: String,
+    /// From one that is done to the next.
+    pub interval: Duration,
 }
 
 /// What an append did.
@@ -213,7 +232,7 @@ pub struct Totals {
     pub peak: u64,
     /// Different users: exact while they are few (a few hundred), then an estimate with a standard error below 1%.
     pub unique: u64,
-    /// All counters, sorted by name.
+    /// All counters, those of the stream's sale among them, sorted by name.
     pub counters: Vec<Counter>,
 }
 
@@ -254,6 +273,9 @@ pub enum StoreError {
     /// [`Once::key`] to find out.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
+    /// [`Append::pace`] asks for so much patience; nothing changed.
+    #[error("too soon by {0:?}")]
+    TooSoon(Duration),
     /// A bound of the engine was reached; nothing changed.
     #[error("too large: {0}")]
     TooLarge(String),

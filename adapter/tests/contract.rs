@@ -15,11 +15,19 @@ use haat_adapter::{
     memory::{Engine, Limits},
     redis::{self, Mode, RedisSettings},
 };
-use suite::fleet::{Fleet, Gateway, Recorder};
+use suite::{
+    fleet::{Fleet, Gateway, Recorder},
+    sale::Sale,
+};
 use support::{Server, cluster::Cluster};
 
 /// Gateways of one process on the embedded engine.
 fn memory_fleet() -> Fleet {
+    memory_sale().fleet
+}
+
+/// The same, with what they sell.
+fn memory_sale() -> Sale {
     let engine = Engine::new(Limits { log_entries: suite::fleet::LOG_ENTRIES, ..Limits::default() });
     let gateway = |index: usize| {
         let (name, heard) = (format!("gateway-{index}"), Arc::new(Recorder::default()));
@@ -28,14 +36,16 @@ fn memory_fleet() -> Fleet {
         Gateway { name, store: engine.clone(), adapter, heard }
     };
     let gateways = (0..suite::fleet::GATEWAYS).map(gateway).collect();
-    Fleet {
+    let market = engine.clone();
+    let fleet = Fleet {
         gateways,
         pass: Box::new(|time| Box::pin(tokio::time::advance(time))),
         lose_data: Box::new(move || {
             engine.lose_data();
             Box::pin(std::future::ready(()))
         }),
-    }
+    };
+    Sale { fleet, markets: vec![market; suite::fleet::GATEWAYS] }
 }
 
 /// Gateways on one Redis, which ends with the fleet.
@@ -158,16 +168,20 @@ macro_rules! cluster {
 contract_cases!(cluster);
 
 macro_rules! memory {
-    ($($module:ident { $($case:ident),+ $(,)? })+) => {
-        mod memory {
+    ($fixture:ident, $name:ident, $($module:ident { $($case:ident),+ $(,)? })+) => {
+        mod $name {
             $(mod $module {
                 $(#[tokio::test(start_paused = true)]
                 async fn $case() {
-                    crate::suite::$module::$case(crate::memory_fleet()).await;
+                    crate::suite::$module::$case(crate::$fixture()).await;
                 })+
             })+
         }
     };
 }
 
-contract_cases!(memory);
+macro_rules! fleet_cases { ($($cases:tt)+) => { memory!(memory_fleet, memory, $($cases)+); }; }
+macro_rules! sale_cases { ($($cases:tt)+) => { memory!(memory_sale, memory_market, $($cases)+); }; }
+
+contract_cases!(fleet_cases);
+market_cases!(sale_cases);

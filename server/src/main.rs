@@ -14,6 +14,7 @@ use haat_server::{
         Config, ConfigErrors, KeySource, Layers, Secret,
         layers::{Loaded, defaults},
     },
+    live::fair,
     server::Server,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -41,6 +42,18 @@ enum Command {
     Check(Layering),
     /// Prints a haat.toml with all defaults.
     Defaults,
+    /// Draws every spin of a wheel again, from the ledger of its stream, with the seed that was shown when it closed.
+    VerifyWheel(VerifyWheel),
+}
+
+#[derive(Args)]
+struct VerifyWheel {
+    /// The wheel's id.
+    #[arg(long)]
+    wheel: String,
+    /// The ledger: answers of GET /v1/streams/<id>/ledger one behind the other, or a record a line. Left out, or -: from
+    /// the standard input.
+    ledger: Option<PathBuf>,
 }
 
 #[derive(Args, Default)]
@@ -123,6 +136,7 @@ fn main() -> ExitCode {
             say(&defaults());
             Ok(())
         }
+        Command::VerifyWheel(arguments) => verify(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -164,6 +178,19 @@ fn load(layering: &Layering, dev: bool) -> Result<Loaded, Failure> {
 
 fn check(layering: &Layering) -> Result<(), Failure> {
     say(&load(layering, false)?.describe());
+    Ok(())
+}
+
+fn verify(arguments: &VerifyWheel) -> Result<(), Failure> {
+    let ledger = match arguments.ledger.as_deref().filter(|path| path.as_os_str() != "-") {
+        Some(path) => {
+            std::fs::read_to_string(path).map_err(|error| Failure::Other(format!("{}: {error}", path.display())))?
+        }
+        None => std::io::read_to_string(std::io::stdin()).map_err(Failure::other)?,
+    };
+    let fair::Proof { openings, spins, wins } = fair::verify(&ledger, &arguments.wheel).map_err(Failure::other)?;
+    let times = if openings == 1 { String::new() } else { format!(" of {openings} openings") };
+    say(&format!("wheel {}: all {spins} spins{times} are as the seed says, {wins} of them won", arguments.wheel));
     Ok(())
 }
 

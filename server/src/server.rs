@@ -10,7 +10,7 @@ use std::{
 };
 
 use haat_adapter::{
-    Adapter, GatewayLease, Health, Inbound, Store, memory,
+    Adapter, GatewayLease, Health, Inbound, Market, Store, memory,
     redis::{self, RedisSettings},
 };
 use haat_protocol::Id;
@@ -21,7 +21,7 @@ use tokio::{net::TcpListener, task::JoinHandle, time::Instant};
 use crate::{
     api::{
         private::{self, Readiness, Status},
-        site,
+        site, v1,
     },
     auth::{self, AuthSettings, Verifier},
     config::{Config, KeySource, LogFormat, PeerListen, Redis},
@@ -99,7 +99,8 @@ impl Server {
         let settings = redis_settings(redis)?;
         Self::on(config, |_, inbound| {
             let engine = redis::Engine::connect(settings, inbound)?;
-            Ok(Engine { adapter: engine.clone(), link: Some(Arc::downgrade(&engine)), store: engine })
+            let link = Some(Arc::downgrade(&engine));
+            Ok(Engine { adapter: engine.clone(), link, store: engine.clone(), market: engine })
         })
         .await
     }
@@ -111,7 +112,7 @@ impl Server {
     pub async fn join(config: Config, engine: &Arc<memory::Engine>) -> Result<Self, ServerError> {
         let engine = engine.clone();
         Self::on(config, |name, inbound| {
-            Ok(Engine { adapter: engine.attach(name, inbound), link: None, store: engine })
+            Ok(Engine { adapter: engine.attach(name, inbound), link: None, store: engine.clone(), market: engine })
         })
         .await
     }
@@ -132,16 +133,18 @@ impl Server {
 
         // The engine needs the hub, the application the engine, and the shards the application: in this order.
         let late: Arc<OnceLock<Arc<Shared>>> = Arc::default();
-        let plan =
+        let mut plan =
             Plan { peer: home.as_ref().map(|home| home.listen), ..plan(&config, number, fleet.clone(), late.clone()) };
         let (hub, mailboxes) = Gateway::hub(&plan);
         let recovery = !config.recovery.is_zero();
         let arrivals =
             Arc::new(Arrivals::new(hub.clone(), live::stream_room, move |entry| live::frame_of(entry, recovery)));
         let inbound: Arc<dyn Inbound> = arrivals.clone();
-        let Engine { adapter, link, store } = attach(name.as_str(), Arc::downgrade(&inbound))?;
-        let shared = Shared::new(&config, name.as_str(), verifier, store.clone(), adapter.clone(), hub.clone());
+        let Engine { adapter, link, store, market } = attach(name.as_str(), Arc::downgrade(&inbound))?;
+        let engines = (store.clone(), market);
+        let shared = Shared::new(&config, name.as_str(), verifier, engines, adapter.clone(), hub.clone());
         let _ = late.set(shared.clone());
+        plan.doors.site = v1::router(shared.clone(), &config).merge(plan.doors.site);
         hear(&*adapter).await;
         let gateway = Gateway::start(&plan, hub.clone(), mailboxes, interest_of(adapter.clone(), hub.clone()))?;
 
@@ -279,6 +282,7 @@ struct Engine {
     /// The engine on Redis, if it is that one.
     link: Option<Weak<redis::Engine>>,
     store: Arc<dyn Store>,
+    market: Arc<dyn Market>,
 }
 
 /// Waits until the engine hears what is said: clients that are let in before would miss it. Not for ever, though: they are

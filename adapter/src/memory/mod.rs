@@ -8,28 +8,35 @@
 //! | `streams` | every stream: the one step that an append is |
 //! | `log` | the entries of one stream that are still there |
 //! | `once` | which appends were done already |
+//! | `market` | the [`Market`](crate::Market): what a stream sells, gives away and asks |
 //! | `audience` | viewers, users and counters of the streams |
 //! | `unique` | how many different users |
 //! | `sessions` | sessions that may come back |
 //! | `leases` | gateways that others can reach |
 //!
-//! Locks: `streams`, `audiences`, `sessions` and `leases` are taken alone. `bus` is taken alone or under `streams`, never the other
+//! Locks: `streams`, `audiences`, `sessions` and `leases` are taken alone, one after the other where a call needs two. `bus` is taken alone or under `streams`, never the other
 //! way round: an entry is published under the lock that numbered it, which is what makes every gateway see the same order.
 
 mod audience;
 mod bus;
 mod leases;
 mod log;
+mod market;
 mod once;
 mod sessions;
 mod store;
 mod streams;
 mod unique;
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError, Weak,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{SystemTime, UNIX_EPOCH},
 };
+
+use tokio::time::Instant;
 
 pub use bus::Gateway;
 
@@ -50,7 +57,7 @@ pub struct Limits {
     /// Bytes of text (data and changed fields) in a stream's log. Default 4 MiB. The oldest is trimmed; an entry that is
     /// larger on its own is [`StoreError::TooLarge`].
     pub log_bytes: usize,
-    /// State fields of a stream. Default 64. One more is [`StoreError::TooLarge`].
+    /// State fields of a stream. Default 512. One more is [`StoreError::TooLarge`].
     pub fields: usize,
     /// Bytes of one state field. Default 256 KiB. More is [`StoreError::TooLarge`].
     pub field_bytes: usize,
@@ -61,6 +68,14 @@ pub struct Limits {
     pub once_keys: usize,
     /// Counters of a stream. Default 256. One more is not kept.
     pub counters: usize,
+    /// Records of a stream's ledger. Default 100,000. The oldest is trimmed.
+    pub ledger_records: usize,
+    /// Bytes of text in a stream's ledger. Default 32 MiB. The oldest is trimmed.
+    pub ledger_bytes: usize,
+    /// Claims, spins and votes of a stream. Default 1,000,000. One more is [`StoreError::TooLarge`].
+    pub takers: usize,
+    /// Notes of a book. Default 10,000. One more is [`StoreError::TooLarge`].
+    pub notes: usize,
     /// Saved sessions. Default 1,000,000. The one that would expire first is forgotten.
     pub sessions: usize,
     /// Bytes of one saved session's text. Default 16 KiB. More is [`StoreError::TooLarge`].
@@ -75,11 +90,15 @@ impl Default for Limits {
             streams: 100_000,
             log_entries: 4_096,
             log_bytes: 4 << 20,
-            fields: 64,
+            fields: 512,
             field_bytes: 256 << 10,
             name_bytes: 512,
             once_keys: 250_000,
             counters: 256,
+            ledger_records: 100_000,
+            ledger_bytes: 32 << 20,
+            takers: 1_000_000,
+            notes: 10_000,
             sessions: 1_000_000,
             session_bytes: 16 << 10,
             gateways: 1_024,
@@ -95,6 +114,8 @@ impl Default for Limits {
 pub struct Engine {
     limits: Limits,
     available: AtomicBool,
+    /// The wall clock (ms since 1970) and the clock that nobody sets, when the engine was made.
+    started: (u64, Instant),
     streams: Mutex<Streams>,
     bus: Mutex<Bus>,
     audiences: Mutex<Audiences>,
@@ -108,6 +129,7 @@ impl Engine {
         Arc::new(Self {
             limits,
             available: AtomicBool::new(true),
+            started: (wall_clock(), Instant::now()),
             streams: Mutex::default(),
             bus: Mutex::default(),
             audiences: Mutex::default(),
@@ -155,6 +177,11 @@ impl Engine {
     fn check_available(&self) -> Result<(), StoreError> {
         if self.is_available() { Ok(()) } else { Err(StoreError::Unavailable("switched off".to_owned())) }
     }
+}
+
+fn wall_clock() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A panic of a gateway's code under a lock must not take the engine down with it: whatever the lock guards is changed

@@ -16,7 +16,7 @@ impl Engine {
         let mut called = Called::new();
         let mut streams = lock(&self.streams);
         self.check_available()?;
-        let appended = streams.append(append, Instant::now(), &self.limits)?;
+        let appended = streams.append(append, (Instant::now(), self.time()), &self.limits)?;
         if let Appended::New(entry) = &appended {
             lock(&self.bus).publish(entry, &mut called);
         }
@@ -89,7 +89,15 @@ impl Store for Engine {
     ) -> BoxFuture<'a, Result<Vec<Totals>, StoreError>> {
         Box::pin(async move {
             self.check_available()?;
-            Ok(lock(&self.audiences).sync(gateway, lease, shares, Instant::now(), &self.limits))
+            let names: Vec<String> = shares.iter().map(|share| share.stream.clone()).collect();
+            let mut totals = lock(&self.audiences).sync(gateway, lease, shares, Instant::now(), &self.limits);
+            let streams = lock(&self.streams);
+            for (stream, totals) in names.iter().zip(&mut totals) {
+                let Some(stall) = streams.stall(stream) else { continue };
+                totals.counters.extend(stall.counts.all());
+                totals.counters.sort_by(|one, other| one.name.cmp(&other.name));
+            }
+            Ok(totals)
         })
     }
 

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use haat_protocol::Id;
@@ -11,9 +12,10 @@ use tokio::time::Instant;
 use super::{
     Limits,
     log::{Log, text_bytes},
+    market::Stall,
     once::{OnceKeys, full_key},
 };
-use crate::{Append, Appended, Check, Entry, LogRead, Position, Snapshot, StoreError};
+use crate::{Append, Appended, Check, Entry, LogRead, Pace, Position, Snapshot, StoreError};
 
 /// Names of events that are kept to be shared by all their entries. There are some dozens; more are simply not shared.
 const SHARED_EVENT_NAMES: usize = 256;
@@ -32,32 +34,51 @@ pub(super) struct Streams {
     events: HashSet<Arc<str>>,
 }
 
+/// One stream.
 #[derive(Debug)]
-struct Stream {
+pub(super) struct Stream {
     name: Arc<str>,
     epoch: Arc<str>,
     log: Log,
     fields: Fields,
+    pub(super) stall: Stall,
 }
 
 impl Streams {
     /// See [`Store::append`](crate::Store::append). The caller publishes a new entry before it lets go of the lock.
-    pub(super) fn append(&mut self, append: Append, now: Instant, limits: &Limits) -> Result<Appended, StoreError> {
+    pub(super) fn append(
+        &mut self,
+        append: Append,
+        (now, time): (Instant, u64),
+        limits: &Limits,
+    ) -> Result<Appended, StoreError> {
         check_names(&append, limits)?;
         let once = append.once.as_ref().map(|once| (full_key(&append.stream, &once.key), once.ttl));
         if let Some(entry) = once.as_ref().and_then(|(key, _)| self.once.get(key, now)) {
             return Ok(Appended::Repeat(Arc::clone(entry)));
         }
+        let entry = self.write(&append, time, limits)?;
+        if let Some((key, ttl)) = once {
+            self.once.insert(key, Arc::clone(&entry), now, ttl, limits.once_keys);
+        }
+        Ok(Appended::New(entry))
+    }
+
+    /// Appends what is no repetition. The caller publishes the entry before it lets go of the lock.
+    pub(super) fn write(&mut self, append: &Append, time: u64, limits: &Limits) -> Result<Arc<Entry>, StoreError> {
         let count = self.by_name.len();
         let mut created = None;
         let stream = match self.by_name.get_mut(&*append.stream) {
             Some(stream) => stream,
             None => created.insert(Stream::new(&append.stream)?),
         };
-        check_state(&append.checks, &stream.fields)?;
+        stream.check(&append.checks)?;
+        if let Some(Err(wait)) = append.pace.as_ref().map(|pace| stream.stall.pace(&pace.key, time)) {
+            return Err(StoreError::TooSoon(Duration::from_millis(wait)));
+        }
         check_field_count(&append.set, &stream.fields, limits)?;
         let event = shared(&mut self.events, &append.event);
-        let entry = Arc::new(stream.next_entry(&append, event, self.clock + 1));
+        let entry = Arc::new(stream.next_entry(append, event, self.clock + 1));
         check_sizes(&entry, limits)?;
         let is_new = stream.log.head() == 0;
         if is_new && count >= limits.streams {
@@ -65,14 +86,33 @@ impl Streams {
         }
 
         self.clock = entry.clock;
-        stream.apply(&append.erase, &entry, limits);
-        if let Some((key, ttl)) = once {
-            self.once.insert(key, Arc::clone(&entry), now, ttl, limits.once_keys);
-        }
+        stream.apply(append, &entry, time, limits);
         if let Some(stream) = created {
             self.by_name.insert(Arc::clone(&stream.name), stream);
         }
-        Ok(Appended::New(entry))
+        Ok(entry)
+    }
+
+    /// Takes a step on a stream.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if there is no such stream; and what the step says.
+    pub(super) fn with<T>(
+        &mut self,
+        stream: &str,
+        step: impl FnOnce(&mut Stream) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        step(self.by_name.get_mut(stream).ok_or_else(|| StoreError::Conflict("stream".to_owned()))?)
+    }
+
+    /// What a stream sells, if there is such a stream.
+    pub(super) fn stall(&self, stream: &str) -> Option<&Stall> {
+        self.by_name.get(stream).map(|stream| &stream.stall)
+    }
+
+    /// See [`stall`](Self::stall).
+    pub(super) fn stall_mut(&mut self, stream: &str) -> Option<&mut Stall> {
+        self.by_name.get_mut(stream).map(|stream| &mut stream.stall)
     }
 
     /// See [`Store::snapshot`](crate::Store::snapshot).
@@ -114,7 +154,16 @@ impl Stream {
     fn new(name: &str) -> Result<Self, StoreError> {
         let id = Id::random().map_err(|error| StoreError::Unavailable(format!("no randomness: {error}")))?;
         let epoch = id.as_str().get(..EPOCH_CHARS).unwrap_or_default();
-        Ok(Self { name: name.into(), epoch: epoch.into(), log: Log::default(), fields: Fields::new() })
+        let (log, fields, stall) = Default::default();
+        Ok(Self { name: name.into(), epoch: epoch.into(), log, fields, stall })
+    }
+
+    /// Whether the state is as expected.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] names the field that is not.
+    pub(super) fn check(&self, checks: &[Check]) -> Result<(), StoreError> {
+        check_state(checks, &self.fields)
     }
 
     fn position(&self) -> Position {
@@ -134,13 +183,29 @@ impl Stream {
             position: Position { epoch: Arc::clone(&self.epoch), seq },
             clock,
             event,
-            data: append.data.join(&digits).into(),
+            data: self.data(append, &digits).into(),
             set: set.collect(),
         }
     }
 
-    fn apply(&mut self, erase: &[u64], entry: &Arc<Entry>, limits: &Limits) {
-        erase.iter().for_each(|seq| self.log.erase(*seq));
+    fn data(&self, append: &Append, digits: &str) -> String {
+        if append.fill.is_empty() {
+            return append.data.join(digits);
+        }
+        let mut text = String::new();
+        for (place, piece) in append.data.iter().enumerate() {
+            match place.checked_sub(1).map(|gap| append.fill.get(gap)) {
+                None => {}
+                Some(Some(Some(name))) => text.push_str(&self.stall.counts.get(name).to_string()),
+                Some(_) => text.push_str(digits),
+            }
+            text.push_str(piece);
+        }
+        text
+    }
+
+    fn apply(&mut self, append: &Append, entry: &Arc<Entry>, time: u64, limits: &Limits) {
+        append.erase.iter().for_each(|seq| self.log.erase(*seq));
         for (name, text) in &entry.set {
             match text {
                 Some(text) => self.fields.insert(Arc::clone(name), Arc::clone(text)),
@@ -148,6 +213,13 @@ impl Stream {
             };
         }
         self.log.push(Arc::clone(entry), limits);
+        if let Some(Pace { key, interval }) = &append.pace {
+            self.stall.paced(key, time, u64::try_from(interval.as_millis()).unwrap_or(u64::MAX));
+        }
+        if let Some(by) = &append.record {
+            self.stall.ledger.push(time, &entry.event, by, Arc::clone(&entry.data), limits);
+        }
+        self.stall.counts.forget(&append.forget);
     }
 }
 
@@ -163,7 +235,7 @@ fn shared(names: &mut HashSet<Arc<str>>, name: &str) -> Arc<str> {
 }
 
 fn check_names(append: &Append, limits: &Limits) -> Result<(), StoreError> {
-    let key = append.once.iter().map(|once| &once.key);
+    let key = append.once.iter().map(|once| &once.key).chain(append.pace.iter().map(|pace| &pace.key));
     let mut names =
         [&append.stream, &append.event].into_iter().chain(key).chain(append.set.iter().map(|(name, _)| name));
     if names.any(|name| name.len() > limits.name_bytes) {

@@ -19,6 +19,7 @@
 //! | `mouth` | what is published, in order |
 //! | `pulse` | whether the gateway hears itself, and whether Node gateways are there |
 //! | `wire`, `classic`, `sharded` | what gateways say to each other, as Node's adapters spell it |
+//! | `market` | the [`Market`](crate::Market) |
 //! | `store`, `scripts`, `record`, `seen` | the [`Store`](crate::Store), its steps, a log entry's form, how far it was seen |
 //!
 //! One thread of its own does all of it: the gateway's code ([`Inbound`](crate::Inbound)) is called on it, one call at a time, in the order in
@@ -79,6 +80,7 @@ mod ears;
 mod engine;
 mod fault;
 mod link;
+mod market;
 mod mouth;
 mod node;
 mod pulse;

@@ -245,6 +245,10 @@ impl Core {
     /// The bounds that can be told without Redis.
     fn check(&self, append: &Append) -> Result<(), StoreError> {
         let limits = &self.settings.limits;
+        let Append { fill, pace, record, forget, .. } = append;
+        if !fill.is_empty() || pace.is_some() || record.is_some() || !forget.is_empty() {
+            return Err(StoreError::Unavailable("not on Redis yet".to_owned()));
+        }
         if !is_stream(&append.stream) {
             return Err(too_large("a stream's id has 1 to 64 characters of A-Z a-z 0-9 _ -".to_owned()));
         }

@@ -4,16 +4,24 @@ pub(crate) mod append;
 pub(crate) mod audience;
 pub(crate) mod broadcast;
 pub(crate) mod checks;
+pub(crate) mod claims;
 pub(crate) mod erase;
 pub(crate) mod fleet;
 pub(crate) mod gateways;
 pub(crate) mod history;
+pub(crate) mod holds;
+pub(crate) mod ledger;
+pub(crate) mod notes;
 pub(crate) mod once;
 pub(crate) mod order;
+pub(crate) mod pace;
 pub(crate) mod read;
 pub(crate) mod request;
+pub(crate) mod sale;
 pub(crate) mod sessions;
 pub(crate) mod snapshot;
+pub(crate) mod spins;
+pub(crate) mod votes;
 
 /// Calls the macro `$run` with the names of all cases.
 macro_rules! contract_cases {
@@ -116,6 +124,86 @@ macro_rules! contract_cases {
                 counts_a_dropped_reply_as_no_answer,
                 that_orders_returns_at_once,
                 reaches_nobody_alone,
+            }
+        }
+    };
+}
+
+/// Calls the macro `$run` with the names of all cases of a live sale. Each takes a [`sale::Sale`] of its own.
+macro_rules! market_cases {
+    ($run:ident) => {
+        $run! {
+            pace {
+                keeps_appends_of_one_key_apart,
+                is_not_used_up_by_what_is_refused,
+                does_not_touch_a_repetition,
+            }
+            ledger {
+                keeps_what_is_to_be_recorded,
+                leaves_out_what_is_not,
+                is_read_in_pages,
+                of_an_unknown_stream_is_empty,
+                is_read_by_one_at_a_time,
+                remembers_how_far_it_was_read,
+                rises_with_time,
+            }
+            claims {
+                take_from_the_stock,
+                never_exceed_the_stock,
+                never_exceed_the_share,
+                take_all_or_nothing,
+                repeat_the_first_answer,
+                keep_requests_apart_by_user_and_pool,
+                refuse_another_quantity_under_the_same_name,
+                are_refused_outside_their_time,
+                are_made_only_on_the_state_that_is_expected,
+                need_a_stream,
+                count,
+                are_recorded,
+                are_listed,
+                of_many_threads_sell_exactly_the_stock,
+                are_gone_with_the_data,
+            }
+            holds {
+                run_out,
+                are_confirmed,
+                cannot_be_confirmed_too_late,
+                are_released,
+                are_released_even_when_final,
+                answer_a_repetition,
+                do_not_know_other_pools,
+                come_back_no_sooner_than_everybody_can_know,
+                come_back_without_a_claim,
+                count_their_worth_when_they_are_final,
+            }
+            spins {
+                draw_by_number_and_weight,
+                skip_what_is_given_away,
+                give_nothing_when_nothing_is_left,
+                end_with_the_turns,
+                take_the_number_of_the_turn,
+                repeat_the_first_answer,
+                are_refused_outside_their_time,
+                tell_of_a_prize,
+                are_recorded,
+                of_many_threads_give_exactly_the_stock,
+            }
+            votes {
+                count_once_for_each_user,
+                keep_pools_apart,
+                are_refused_when_it_is_over,
+                are_among_the_totals,
+                fill_the_gaps_of_an_append,
+                are_forgotten,
+            }
+            notes {
+                are_read_back,
+                are_replaced_and_taken_out,
+                are_forgotten_in_time,
+                are_written_where_another_one_stands,
+                count_the_changes_of_a_book,
+                are_recorded,
+                need_a_stream,
             }
         }
     };

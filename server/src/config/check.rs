@@ -49,6 +49,7 @@ pub(super) fn check(raw: Raw, dev: bool, errors: &mut Vec<ConfigError>) -> Optio
         origins: origins(raw.origins),
         shards: raw.shards.unwrap_or_else(cores).clamp(1, MAX_SHARDS),
         guests: raw.guests,
+        reactions: raw.reactions,
         demo: raw.demo.map(PathBuf::from),
         drain: seconds(raw.drain_seconds),
         recovery: seconds(raw.recovery_seconds),

@@ -41,6 +41,8 @@ pub struct Config {
     pub shards: usize,
     /// Whether connections without a token are let in; default yes.
     pub guests: bool,
+    /// Kinds of reactions.
+    pub reactions: Vec<String>,
     /// Folder of the built demo pages.
     pub demo: Option<PathBuf>,
     /// How long a drain may take; default 30 s.

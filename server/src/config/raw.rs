@@ -12,6 +12,7 @@ pub(super) struct Raw {
     pub origins: Vec<String>,
     pub shards: Option<usize>,
     pub guests: bool,
+    pub reactions: Vec<String>,
     pub demo: Option<String>,
     pub drain_seconds: f64,
     pub recovery_seconds: f64,

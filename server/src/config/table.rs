@@ -72,6 +72,8 @@ pub enum Kind {
     Origins,
     /// Addresses and blocks of them.
     Networks,
+    /// A few short words.
+    Words,
 }
 
 /// An hour is more than enough for any of the times.
@@ -93,6 +95,9 @@ const REDIS_SCHEMES: [&str; 7] = [
 /// Bytes that HS256 needs of a secret (RFC 7518, 3.2).
 const SECRET_BYTES: usize = 32;
 
+/// Words of a list.
+const MAX_WORDS: usize = 32;
+
 /// All keys, in the order in which they are shown.
 pub const KEYS: &[Key] = &[
     key("listen", r#""0.0.0.0:3000""#, Kind::Address, "Where clients connect."),
@@ -100,6 +105,12 @@ pub const KEYS: &[Key] = &[
     key("origins", "[]", Kind::Origins, "Browser origins that may connect besides this host's own; \"*\" for all."),
     unset("shards", "4", Kind::Whole(1, 64), "Threads that serve connections. Not set: the number of cores."),
     key("guests", "true", Kind::Switch, "Whether connections without a token may watch."),
+    key(
+        "reactions",
+        r#"["heart", "like", "fire", "clap", "laugh", "wow"]"#,
+        Kind::Words,
+        "Kinds of reactions that viewers can send.",
+    ),
     unset("demo", r#""web-demo/dist""#, Kind::Path, "Folder of the built demo pages, served at /."),
     key("drain_seconds", "30", Kind::Number(0.0, HOUR), "How long a shutdown may take to move clients away."),
     key("recovery_seconds", "120", Kind::Number(0.0, HOUR), "How long a lost connection can be recovered; 0 is off."),
@@ -342,6 +353,7 @@ impl Kind {
             Self::Secret => format!("a text of at least {SECRET_BYTES} bytes"),
             Self::RedisUrl => format!("a URL that begins with {}", REDIS_SCHEMES.join(", ")),
             Self::Origins => "a list of origins such as https://shop.example, without a path, or * alone".into(),
+            Self::Words => format!("a list of at most {MAX_WORDS} words of 1 to 32 of a-z 0-9 _ -"),
             Self::Networks => "a list of addresses and blocks such as 10.0.0.0/8".into(),
         }
     }
@@ -371,7 +383,7 @@ impl Kind {
     /// # Errors
     /// What is allowed.
     pub fn read(self, value: Value) -> Result<Option<Value>, String> {
-        if let (Self::Origins | Self::Networks, Some(items)) = (self, items(&value)) {
+        if let (Self::Origins | Self::Networks | Self::Words, Some(items)) = (self, items(&value)) {
             return if self.list_is_good(&items) {
                 Ok(Some(Value::Array(items.into_iter().map(Value::String).collect())))
             } else {
@@ -411,6 +423,7 @@ impl Kind {
 
     fn list_is_good(self, items: &[String]) -> bool {
         match self {
+            Self::Words => items.len() <= MAX_WORDS && items.iter().all(|item| is_word(item)),
             Self::Origins => items == ["*"] || items.iter().all(|item| is_origin(item)),
             _ => items.iter().all(|item| item.parse::<Network>().is_ok()),
         }
@@ -448,6 +461,11 @@ fn is_host(text: &str) -> bool {
         Some((host, port)) => name(host) && port.parse::<u16>().is_ok_and(|port| port != 0),
         None => name(text),
     }
+}
+
+fn is_word(text: &str) -> bool {
+    let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
+    (1..=32).contains(&text.len()) && text.bytes().all(good)
 }
 
 fn is_endpoint(text: &str) -> bool {
@@ -528,6 +546,9 @@ mod tests {
             ("peer.address", "gateway-1:", false),
             ("peer.address", ":9091", false),
             ("peer.address", "http://gateway-1", false),
+            ("reactions", "heart,thumbs_up", true),
+            ("reactions", "heart,Thumbs", false),
+            ("reactions", "a b", false),
         ];
         for (path, text, good) in cases {
             assert_eq!(find(path).unwrap().kind.parse(text).is_ok(), good, "{path} = {text}");

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use axum::body::Body;
+use axum::{body::Body, extract::ConnectInfo};
 use haat_protocol::{SessionId, payload};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -78,7 +78,10 @@ async fn answer(edge: Rc<Edge>, request: Request<Incoming>, peer: SocketAddr, do
         None if passed_on.is_some() => return status(StatusCode::NOT_FOUND),
         None => {
             let site = edge.doors.site.clone();
-            return site.oneshot(request.map(Body::new)).await.unwrap_or_else(|never| match never {});
+            let client = SocketAddr::new(edge.client(peer.ip(), request.headers()), peer.port());
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(ConnectInfo(client));
+            return site.oneshot(request).await.unwrap_or_else(|never| match never {});
         }
     };
     let address = passed_on.unwrap_or_else(|| edge.client(peer.ip(), request.headers()));

@@ -217,7 +217,7 @@ impl<K: Hash + Eq> Drop for Place<K> {
 }
 
 /// What counts as one address. Whoever has an IPv6 address has a whole /64 of them.
-fn block_of(address: IpAddr) -> IpAddr {
+pub fn block_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
         address => address,

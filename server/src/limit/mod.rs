@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::config::Limits;
 
-pub use admission::{Admission, Admitted, Full};
+pub use admission::{Admission, Admitted, Full, block_of};
 pub use bucket::Bucket;
 pub use keyed::Keyed;
 

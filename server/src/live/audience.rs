@@ -1,11 +1,12 @@
-//! Who is watching: each shard tells how many viewers it has, one task per gateway adds them up, exchanges them with the
-//! fleet in one round trip for all streams, and gives the totals back. It must never cost more for more viewers: a crowd
-//! that comes and goes makes at most four exchanges a second.
+//! Who is watching, and whatever else is only counted: each shard tells how many viewers it has and what it has counted,
+//! one task per gateway adds it up, exchanges it with the fleet in one round trip for all streams, and gives the totals
+//! back. It must never cost more for more viewers: a crowd that comes and goes, or taps, makes at most four exchanges a
+//! second.
 //!
 //! ```text
 //! shard: Tally ── Report ──> audience() ── Store::sync ──> the fleet
 //!    ▲                           │
-//!    └────────── Fleet ──────────┘   `viewers` to the members, if the number has changed
+//!    └────────── Fleet ──────────┘   what has changed, to the members
 //! ```
 
 use std::{
@@ -16,19 +17,15 @@ use std::{
     time::Duration,
 };
 
-use haat_adapter::{Share, Store, Totals};
-use haat_protocol::{Frame, socket};
+use haat_adapter::{Counter, Share, Totals};
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior},
 };
 
-use super::{Live, Shared, view::View};
-use crate::{
-    hub::{Hub, mailbox::Mail},
-    room::{At, state_class},
-};
+use super::{Live, Shared, state::value, stats::MESSAGES, view::View};
+use crate::hub::mailbox::Mail;
 
 /// Viewers of a gateway that was not heard of for so long count no more.
 const LEASE: Duration = Duration::from_secs(15);
@@ -38,6 +35,8 @@ const REFRESH: Duration = Duration::from_secs(1);
 const BATCH: usize = 500;
 /// Reports that wait for the gateway's task.
 const REPORTS: usize = 4096;
+/// Counters of one stream that a gateway adds to at once.
+const NAMES: usize = 64;
 /// User ids of one report, and ids that are remembered per stream. What is beyond is only missing from an estimate.
 const USERS: usize = 10_000;
 /// See [`USERS`].
@@ -57,19 +56,28 @@ pub(super) struct Report {
 #[derive(Debug, Default)]
 struct Counted {
     users: Vec<Box<str>>,
-    moved: Moved,
+    /// Gateways whose viewers have come here, and how many.
+    moved: Sums,
+    /// What is to be added to counters.
+    sums: Sums,
 }
 
-/// Gateways whose viewers have come here, and how many: a handful of names.
+/// Names and a number for each: a handful of them, see [`NAMES`].
 #[derive(Debug, Default)]
-struct Moved(Vec<(Box<str>, u64)>);
+struct Sums(Vec<(Box<str>, u64)>);
 
-impl Moved {
-    fn add(&mut self, gateway: &str, count: u64) {
-        match self.0.iter_mut().find(|(known, _)| **known == *gateway) {
-            Some((_, sum)) => *sum += count,
-            None => self.0.push((gateway.into(), count)),
+impl Sums {
+    fn add(&mut self, name: &str, value: u64) {
+        let count = self.0.len();
+        match self.0.iter_mut().find(|(known, _)| **known == *name) {
+            Some((_, sum)) => *sum = sum.saturating_add(value),
+            None if count < NAMES => self.0.push((name.into(), value)),
+            None => {}
         }
+    }
+
+    fn add_all(&mut self, other: &Sums) {
+        other.0.iter().for_each(|(name, value)| self.add(name, *value));
     }
 }
 
@@ -112,6 +120,12 @@ impl Live {
         }
     }
 
+    /// Adds to a counter of a stream, with the next report.
+    pub(super) fn count(&self, stream: &Arc<str>, name: &str, value: u64) {
+        self.tally.dirty.borrow_mut().entry(stream.clone()).or_default().sums.add(name, value);
+        self.schedule_report();
+    }
+
     fn schedule_report(&self) {
         let Some(live) = self.me.upgrade().filter(|_| !self.tally.scheduled.replace(true)) else { return };
         tokio::task::spawn_local(async move {
@@ -130,35 +144,24 @@ impl Live {
                 let mut dirty = self.tally.dirty.borrow_mut();
                 let counted = dirty.entry(report.stream).or_default();
                 counted.users.extend(report.counted.users);
-                report.counted.moved.0.iter().for_each(|(gateway, count)| counted.moved.add(gateway, *count));
+                counted.moved.add_all(&report.counted.moved);
+                counted.sums.add_all(&report.counted.sums);
                 drop(dirty);
                 self.schedule_report();
             }
         }
     }
 
-    /// Tells a socket that has come back how many viewers there are: what it was told last may be long ago, and nobody
-    /// says it again before it changes.
-    pub(super) fn show_viewers(&self, at: At, view: &View) {
-        let count = view.totals().viewers.max(u64::from(view.viewers.get()));
-        self.rooms.emit(at.key, &viewers_frame(&view.stream, count));
-    }
-
     /// New totals of streams that have members here.
-    pub(super) fn counted(&self, fleet: Fleet) {
+    pub(super) fn counted(self: &Rc<Self>, fleet: Fleet) {
         for (stream, totals) in fleet.0 {
-            let Some(view) = self.views.get(&stream) else { continue };
-            let viewers = totals.viewers;
-            if view.count(totals) {
-                self.rooms.broadcast(0, &view.room, &viewers_frame(&stream, viewers));
-            }
+            let Some(view) = self.views.known(&stream) else { continue };
+            view.rate.borrow_mut().note(Instant::now(), value(&totals, MESSAGES));
+            let before = view.count(totals.clone());
+            self.spread(&view, &before, &totals);
+            self.check_moderation(&view);
         }
     }
-}
-
-fn viewers_frame(stream: &str, count: u64) -> Frame {
-    let event = format!(r#"["viewers",{{"stream":"{stream}","count":{count}}}]"#);
-    socket::event_pieces("/", &[&event]).class_as(state_class(stream, "viewers"))
 }
 
 /// A stream that has members on this gateway.
@@ -168,10 +171,14 @@ struct Hall {
     /// Not reported to the fleet yet.
     users: Vec<String>,
     /// See `users`.
-    moved: Moved,
+    moved: Sums,
+    /// Not added yet.
+    sums: Sums,
     /// Reported, by hash.
     seen: FxHashSet<u64>,
     changed: bool,
+    /// Others have changed something at the last exchange, and probably do so at present.
+    lively: bool,
     exchanged: Option<Instant>,
     /// What the shards were told last; `None`: one of them was told nothing yet.
     told: Option<Arc<Totals>>,
@@ -179,7 +186,7 @@ struct Hall {
 
 impl Hall {
     fn take(&mut self, report: Report) {
-        let Report { shard, viewers, counted: Counted { users, moved }, .. } = report;
+        let Report { shard, viewers, counted: Counted { users, moved, sums }, .. } = report;
         let before = match viewers {
             Some(viewers) => self.shards.insert(shard, viewers),
             None => self.shards.remove(&shard),
@@ -187,8 +194,9 @@ impl Hall {
         if before.is_none() {
             self.told = None;
         }
-        self.changed |= before != viewers || !moved.0.is_empty();
-        moved.0.iter().for_each(|(gateway, count)| self.moved.add(gateway, *count));
+        self.changed |= before != viewers || !moved.0.is_empty() || !sums.0.is_empty();
+        self.moved.add_all(&moved);
+        self.sums.add_all(&sums);
         for user in users {
             let mut hasher = FxHasher::default();
             user.hash(&mut hasher);
@@ -203,7 +211,7 @@ impl Hall {
     }
 
     fn is_due(&self, now: Instant) -> bool {
-        self.changed || self.exchanged.is_none_or(|at| now.duration_since(at) >= REFRESH)
+        self.changed || self.lively || self.exchanged.is_none_or(|at| now.duration_since(at) >= REFRESH)
     }
 
     fn share(&mut self, stream: &str) -> Share {
@@ -213,7 +221,7 @@ impl Hall {
             viewers: self.shards.values().map(|viewers| u64::from(*viewers)).sum(),
             users: std::mem::take(&mut self.users),
             moved: self.moved.0.drain(..).map(|(gateway, count)| (gateway.into(), count)).collect(),
-            add: Vec::new(),
+            add: self.sums.0.drain(..).map(|(name, value)| Counter { name: name.into(), value }).collect(),
         }
     }
 }
@@ -228,13 +236,13 @@ pub async fn audience(shared: Arc<Shared>) {
     loop {
         tokio::select! {
             biased;
-            _ = tick.tick() => exchange(&*shared.store, &shared.hub, &shared.name, &mut halls).await,
+            _ = tick.tick() => exchange(&shared, &mut halls).await,
             Some(report) = reports.recv() => halls.entry(report.stream.clone()).or_default().take(report),
         }
     }
 }
 
-async fn exchange(store: &dyn Store, hub: &Hub, gateway: &str, halls: &mut FxHashMap<Arc<str>, Hall>) {
+async fn exchange(shared: &Shared, halls: &mut FxHashMap<Arc<str>, Hall>) {
     let now = Instant::now();
     let due: Vec<Arc<str>> =
         halls.iter().filter(|(_, hall)| hall.is_due(now)).map(|(stream, _)| stream.clone()).collect();
@@ -242,23 +250,27 @@ async fn exchange(store: &dyn Store, hub: &Hub, gateway: &str, halls: &mut FxHas
     for batch in due.chunks(BATCH) {
         let shares: Vec<Share> =
             batch.iter().filter_map(|stream| halls.get_mut(stream).map(|hall| hall.share(stream))).collect();
-        let Ok(totals) = store.sync(gateway, LEASE, shares.clone()).await else {
+        let asked = Instant::now();
+        let Ok(totals) = shared.store.sync(&shared.name, LEASE, shares.clone()).await else {
             // The last numbers stay until there are newer ones.
             for share in shares {
                 if let Some(hall) = halls.get_mut(&*share.stream) {
                     hall.users = share.users;
                     share.moved.iter().for_each(|(gateway, count)| hall.moved.add(gateway, *count));
+                    share.add.iter().for_each(|counter| hall.sums.add(&counter.name, counter.value));
                     hall.changed = true;
                 }
             }
             continue;
         };
         for (stream, totals) in batch.iter().zip(totals) {
+            shared.sold_out.heard(stream, &totals, asked);
             let Some(hall) = halls.get_mut(stream) else { continue };
             hall.exchanged = Some(now);
+            hall.lively = hall.told.as_deref() != Some(&totals);
             if hall.shards.is_empty() {
                 halls.remove(stream);
-            } else if hall.told.as_deref() != Some(&totals) {
+            } else if hall.lively {
                 let totals = Arc::new(totals);
                 hall.told = Some(totals.clone());
                 for shard in hall.shards.keys() {
@@ -269,7 +281,7 @@ async fn exchange(store: &dyn Store, hub: &Hub, gateway: &str, halls: &mut FxHas
     }
     for (shard, fleet) in mails {
         let streams: Vec<Arc<str>> = fleet.iter().map(|(stream, _)| stream.clone()).collect();
-        if hub.send(shard, Mail::App(Box::new(Fleet(fleet)))).is_err() {
+        if shared.hub.send(shard, Mail::App(Box::new(Fleet(fleet)))).is_err() {
             for stream in streams {
                 if let Some(hall) = halls.get_mut(&stream) {
                     hall.told = None;
@@ -295,7 +307,8 @@ mod tests {
 
     fn report(shard: u8, viewers: Option<u32>, users: &[&str]) -> Report {
         let users = users.iter().map(|user| (*user).into()).collect();
-        Report { shard, stream: "main".into(), viewers, counted: Counted { users, moved: Moved::default() } }
+        let counted = Counted { users, ..Counted::default() };
+        Report { shard, stream: "main".into(), viewers, counted }
     }
 
     #[test]
@@ -314,6 +327,7 @@ mod tests {
         assert!(hall.is_due(Instant::now()));
         assert_eq!(hall.share("main").viewers, 2);
     }
+
     #[test]
     fn who_has_moved_is_told_once() {
         let mut hall = Hall::default();
@@ -325,5 +339,21 @@ mod tests {
         }
         assert_eq!(hall.share("main").moved, [("gateway-0".to_owned(), 2), ("gateway-1".to_owned(), 4)]);
         assert_eq!(hall.share("main").moved, []);
+    }
+
+    #[test]
+    fn what_shards_count_is_added_up_and_told_once() {
+        let mut hall = Hall::default();
+        for shard in 0..2 {
+            let mut report = report(shard, Some(1), &[]);
+            report.counted.sums.add("reactions.heart", 3);
+            report.counted.sums.add("reactions.heart", 4);
+            report.counted.sums.add("messages", 1);
+            hall.take(report);
+        }
+        let add = hall.share("main").add;
+        let counter = |name: &str, value| Counter { name: name.to_owned(), value };
+        assert_eq!(add, [counter("reactions.heart", 14), counter("messages", 2)]);
+        assert_eq!(hall.share("main").add, []);
     }
 }

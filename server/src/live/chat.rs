@@ -1,19 +1,23 @@
 //! Chat: one message into the log, and messages out of it. A message must never be acknowledged before it is in the log.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use haat_adapter::{Append, Appended, Check, Entry, Once, StoreError};
+use haat_adapter::{Append, Appended, Check, Entry, Once, Pace, StoreError};
 use haat_protocol::Id;
 use serde::{Deserialize, Serialize};
 
 use super::{
     body::Body,
     command::{Call, Reply, ended},
+    held::hold,
     reject::{Code, Reject, json},
-    state::now_ms,
+    staff::Mode,
+    stats::MESSAGES,
     text::{clean, truncate},
     view::{MESSAGE, View, list},
+    words::Action,
 };
+use crate::auth::Role;
 
 /// Most characters of a message.
 const MAX_TEXT: usize = 500;
@@ -36,15 +40,40 @@ pub(super) struct Author<'a> {
     pub role: &'a str,
 }
 
+/// A message on its way.
+#[derive(Debug)]
+pub(super) struct Message<'a> {
+    pub id: String,
+    tail: Tail<'a>,
+}
+
 /// The part of a message behind its `seq`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Tail<'a> {
     at: u64,
     user: Author<'a>,
-    text: &'a str,
+    text: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     reply_to: Option<Quote>,
+}
+
+impl Message<'_> {
+    /// Its JSON object, before it has a number.
+    pub(super) fn without_seq(&self, stream: &str) -> String {
+        format!(r#"{{"id":"{}","stream":"{stream}",{}"#, self.id, self.rest())
+    }
+
+    /// Its JSON object in pieces, between which the `seq` belongs.
+    fn pieces(&self, stream: &str) -> Vec<String> {
+        vec![format!(r#"{{"id":"{}","stream":"{stream}","seq":"#, self.id), format!(",{}", self.rest())]
+    }
+
+    /// The object of the tail without its first brace.
+    fn rest(&self) -> String {
+        let tail = json(&self.tail);
+        tail.strip_prefix('{').unwrap_or(&tail).to_owned()
+    }
 }
 
 /// What a reply shows of the message that it answers.
@@ -66,31 +95,70 @@ pub(super) async fn send(call: Call) -> Result<Reply, Reject> {
     let id = Id::random().map_err(|_| Reject::new(Code::Internal, "no randomness"))?;
     let user = &call.caller.identity.user;
     let author = Author { id: &user.id, name: &user.name, role: call.role().as_str() };
-    let tail = json(&Tail { at: now_ms(), user: author, text: &text, reply_to });
+    let (text, held) = screen(&call, &view, text)?;
+    let tail = Tail { at: call.live.shared.now(), user: author, text, reply_to };
+    let message = Message { id: format!("m{id}"), tail };
+    if held {
+        return hold(&call, message, client_id.as_deref()).await;
+    }
+    let slow = if call.role() == Role::Viewer { Mode::of(&view).slow_seconds } else { 0 };
     let append = Append {
         stream: call.stream.to_string(),
         event: MESSAGE.to_owned(),
-        data: vec![
-            format!(r#"{{"id":"m{id}","stream":"{}","seq":"#, call.stream),
-            // The object of the tail goes on where its brace is taken off.
-            format!(",{}", tail.strip_prefix('{').unwrap_or(&tail)),
-        ],
-        checks: vec![
-            Check::IsNot("status".to_owned(), None),
-            Check::IsNot("status".to_owned(), Some("\"ended\"".to_owned())),
-        ],
+        data: message.pieces(&call.stream),
+        checks: standing(),
         once: client_id.map(|id| Once { key: format!("chat:{}:{id}", user.id), ttl: REMEMBERED }),
+        pace: (slow > 0).then(|| Pace { key: format!("chat:{}", user.id), interval: Duration::from_secs(slow) }),
+        record: Some(call.by()),
         ..Append::default()
     };
-    let entry = append_to(&call, append).await?;
+    let (entry, new) = append_to(&call, append).await?;
+    if new {
+        call.live.count(&call.stream, MESSAGES, 1);
+    }
     Ok(Reply(format!(r#""message":{}"#, entry.data)))
 }
 
-async fn append_to(call: &Call, append: Append) -> Result<std::sync::Arc<Entry>, Reject> {
+/// What a user may say here: the text as it is sent, and whether it has to wait for a moderator.
+///
+/// # Errors
+/// `muted`, `paused`, `members_only`, `rejected`
+pub(super) fn screen(call: &Call, view: &View, text: String) -> Result<(String, bool), Reject> {
+    let identity = &call.caller.identity;
+    call.live.hears(view, identity)?;
+    if call.role() != Role::Viewer {
+        return Ok((text, false));
+    }
+    Mode::of(view).admits(&call.stream, identity)?;
+    let moderation = view.moderation();
+    let Some(words) = &moderation.words else { return Ok((text, false)) };
+    match words.action {
+        Action::Mask => Ok((words.masked(&text).unwrap_or(text), false)),
+        Action::Hold => {
+            let found = words.found(&text);
+            Ok((text, found))
+        }
+        Action::Reject if words.found(&text) => Err(Reject::new(Code::Rejected, "these words are not allowed here")),
+        Action::Reject => Ok((text, false)),
+    }
+}
+
+/// There is such a stream, and it has not ended.
+pub(super) fn standing() -> Vec<Check> {
+    let status = || "status".to_owned();
+    vec![Check::IsNot(status(), None), Check::IsNot(status(), Some("\"ended\"".to_owned()))]
+}
+
+/// Appends what needs the stream to be [`standing`]. Says whether the entry is new.
+pub(super) async fn append_to(call: &Call, append: Append) -> Result<(Arc<Entry>, bool), Reject> {
     let store = &call.live.shared.store;
     let view = call.view()?;
+    let done = |appended| match appended {
+        Appended::New(entry) => (entry, true),
+        Appended::Repeat(entry) => (entry, false),
+    };
     match store.append(append.clone()).await {
-        Ok(Appended::New(entry) | Appended::Repeat(entry)) => return Ok(entry),
+        Ok(appended) => return Ok(done(appended)),
         Err(StoreError::Conflict(_)) => {}
         Err(error) => return Err(error.into()),
     }
@@ -103,9 +171,7 @@ async fn append_to(call: &Call, append: Append) -> Result<std::sync::Arc<Entry>,
         None => call.live.views.restore(&view).await?,
     }
     call.live.views.verify(&view);
-    match store.append(append).await? {
-        Appended::New(entry) | Appended::Repeat(entry) => Ok(entry),
-    }
+    Ok(done(store.append(append).await?))
 }
 
 fn client_id(body: &Body<'_>) -> Result<Option<String>, Reject> {

@@ -1,5 +1,6 @@
-//! The dispatch table: one command, one row. Sockets and HTTP share it, so that a command means the same on both; a row
-//! says who may issue it, when, and how often, and its handler does the rest. A command must never end a connection.
+//! From what somebody sends to the handler of a command, and back to the answer. Sockets and HTTP share the way, so that a
+//! command means the same on both; the rows of the table say who may issue it, when, and how often, and its handler does
+//! the rest. A command must never end a connection.
 
 use std::{borrow::Cow, collections::VecDeque, future::Future, rc::Rc, sync::Arc, time::Instant};
 
@@ -9,9 +10,8 @@ use haat_protocol::{packet::Event, socket};
 use super::{
     Live,
     body::Body,
-    chat, connect,
     reject::{Code, Reject, json},
-    stream,
+    table::{Command, Limit, When, Who, find},
     view::View,
     visitor::{Visitor, Waiting},
 };
@@ -25,118 +25,6 @@ use crate::{
 const MAX_NAME: usize = 64;
 /// Commands that may wait for a join before them.
 const MAX_WAITING: usize = 64;
-
-/// A command: who may issue it, when, how often, and what does it.
-struct Command {
-    name: &'static str,
-    who: Who,
-    when: When,
-    limit: Limit,
-    /// Commands that the connection sends meanwhile wait until it is done.
-    orders: bool,
-    run: fn(Call) -> Answer,
-}
-
-/// Who may issue a command. A service may issue every command for its streams.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Who {
-    /// Everybody.
-    All,
-    /// Whoever has joined the stream, guests aside.
-    Member,
-    /// The stream's supplier.
-    Supplier,
-}
-
-/// What a command needs of its stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum When {
-    /// It is about no stream.
-    NoStream,
-    /// It may be about a stream that there is not.
-    Always,
-    /// There is such a stream.
-    Exists,
-    /// It has not ended.
-    NotEnded,
-}
-
-/// What a command counts against, besides the commands of its connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Limit {
-    None,
-    /// The joins of the connection.
-    Joins,
-    /// The chat messages of the user.
-    Chat,
-}
-
-const COMMANDS: &[Command] = &[
-    Command {
-        name: "stream:join",
-        who: Who::All,
-        when: When::Exists,
-        limit: Limit::Joins,
-        orders: true,
-        run: |call| Box::pin(stream::join(call)),
-    },
-    Command {
-        name: "stream:leave",
-        who: Who::All,
-        when: When::Exists,
-        limit: Limit::None,
-        orders: false,
-        run: |call| Box::pin(stream::leave(call)),
-    },
-    Command {
-        name: "stream:history",
-        who: Who::All,
-        when: When::Exists,
-        limit: Limit::None,
-        orders: false,
-        run: |call| Box::pin(chat::history(call)),
-    },
-    Command {
-        name: "stream:start",
-        who: Who::Supplier,
-        when: When::Always,
-        limit: Limit::None,
-        orders: false,
-        run: |call| Box::pin(stream::start(call)),
-    },
-    Command {
-        name: "stream:update",
-        who: Who::Supplier,
-        when: When::Always,
-        limit: Limit::None,
-        orders: false,
-        run: |call| Box::pin(stream::update(call)),
-    },
-    Command {
-        name: "stream:end",
-        who: Who::Supplier,
-        when: When::NotEnded,
-        limit: Limit::None,
-        orders: false,
-        run: |call| Box::pin(stream::end(call)),
-    },
-    Command {
-        name: "chat:send",
-        who: Who::Member,
-        when: When::NotEnded,
-        limit: Limit::Chat,
-        orders: false,
-        run: |call| Box::pin(chat::send(call)),
-    },
-    Command {
-        name: "auth:refresh",
-        who: Who::All,
-        when: When::NoStream,
-        limit: Limit::None,
-        orders: true,
-        run: |call| Box::pin(connect::refresh(call)),
-    },
-];
 
 /// What a handler comes to.
 pub type Answer = LocalBoxFuture<'static, Result<Reply, Reject>>;
@@ -199,6 +87,12 @@ impl Call {
     /// The row of the command asks for none.
     pub fn view(&self) -> Result<Rc<View>, Reject> {
         self.view.clone().ok_or_else(|| Reject::new(Code::Internal, "the stream was not loaded"))
+    }
+
+    /// Who issues it, as the ledger has it.
+    pub fn by(&self) -> String {
+        let user = &self.caller.identity.user;
+        format!(r#"{{"id":{},"name":{},"role":"{}"}}"#, json(&user.id), json(&user.name), self.role())
     }
 
     /// The caller's role in the stream.
@@ -334,16 +228,18 @@ impl Live {
     /// Checks what can be checked without the stream.
     fn admit(self: &Rc<Self>, caller: Caller, name: &str, body: &str) -> Result<(&'static Command, Call), Reject> {
         let command = find(name).ok_or_else(|| Reject::not_found("command"))?;
-        if caller.socket.as_ref().is_some_and(|(at, _)| at.namespace != 0) {
+        if caller.socket.as_ref().is_some_and(|(at, _)| at.namespace != 0) || command.socket && caller.socket.is_none()
+        {
             return Err(Reject::not_found("command"));
         }
         let fields = Body::parse(body)?;
         let stream = if command.when == When::NoStream { String::new() } else { fields.id("stream")? };
         let role = caller.identity.role_in(&stream);
         let allowed = match command.who {
-            Who::All => true,
+            Who::All | Who::Audience => true,
             Who::Member => !caller.identity.is_guest(),
             Who::Supplier => matches!(role, Role::Supplier | Role::Service),
+            Who::Staff => role != Role::Viewer,
         };
         if !allowed && caller.identity.is_guest() {
             return Err(Reject::new(Code::Unauthorized, "guests may not do this"));
@@ -359,25 +255,23 @@ impl Live {
         let call = Call { live: self.clone(), caller, stream: stream.into(), view: None, body: body.into() };
         Ok((command, call))
     }
-
-    /// Whether a user may be in a stream, and act there. This is where sanctions are looked up.
-    pub(super) fn admits(&self, _stream: &str, _identity: &Identity) -> Result<(), Reject> {
-        Ok(())
-    }
 }
 
 /// Checks what needs the stream, and runs the handler.
 async fn perform(command: &'static Command, mut call: Call) -> Result<Reply, Reject> {
     if matches!(command.when, When::Exists | When::NotEnded) {
         let joined = call.caller.socket.as_ref().and_then(|(_, visitor)| visitor.view(&call.stream));
-        let joins = command.who == Who::Member && call.caller.socket.is_some() && call.role() != Role::Service;
+        let joins = matches!(command.who, Who::Audience | Who::Member)
+            && call.caller.socket.is_some()
+            && call.role() != Role::Service;
         let view = match joined {
             Some(view) => view,
-            // A stream that one is not in is not loaded only to say so.
-            None if joins && call.live.views.exists(&call.stream).await? => {
+            None if joins => {
+                // Whoever is banned is told so, in or out.
+                let view = call.live.views.ready(&call.stream).await?;
+                call.live.admits(&view, &call.caller.identity)?;
                 return Err(Reject::new(Code::NotJoined, "join the stream first"));
             }
-            None if joins => return Err(Reject::not_found("stream")),
             None => call.live.views.ready(&call.stream).await?,
         };
         if let Some((at, visitor)) = &call.caller.socket
@@ -388,10 +282,10 @@ async fn perform(command: &'static Command, mut call: Call) -> Result<Reply, Rej
         if command.when == When::NotEnded && view.is_ended() {
             return Err(ended());
         }
+        call.live.admits(&view, &call.caller.identity)?;
         call.stream = view.stream.clone();
         call.view = Some(view);
     }
-    call.live.admits(&call.stream, &call.caller.identity)?;
     if command.limit == Limit::Chat && call.role() == Role::Viewer {
         call.live.shared.chat_limit(&call.caller.identity.user.id).map_err(Reject::rate_limited)?;
     }
@@ -401,8 +295,4 @@ async fn perform(command: &'static Command, mut call: Call) -> Result<Reply, Rej
 /// The stream is over.
 pub(super) fn ended() -> Reject {
     Reject::new(Code::Ended, "the stream has ended")
-}
-
-fn find(name: &str) -> Option<&'static Command> {
-    COMMANDS.iter().find(|command| command.name == name)
 }

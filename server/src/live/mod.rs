@@ -3,33 +3,59 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`command`] | the dispatch table: one command, one row |
+//! | [`table`], [`command`] | the dispatch table, one command a row; and the way from a client to a handler and back |
+//! | [`ask`] | what the HTTP API asks of a shard |
 //! | [`body`], [`reject`] | what a command carries, and why one is not done |
 //! | `connect` | tokens, guests, expiry, connections of one user |
 //! | `recovery` | sessions that come back |
 //! | `outage` | what is said while the gateway is cut off |
 //! | [`view`], [`views`] | what a shard knows of a stream, and how it stays in step with the log |
-//! | `stream`, `chat`, `audience` | the concerns: no one of them knows another |
+//! | `stream`, `audience`, `spread` | the life of a stream, who is in it, and the numbers that are spread |
+//! | `chat`, `held`, `words`, `sanction`, `staff` | what is said, and how it is kept in order |
+//! | `product`, `drop`, `soldout`, `purchase`, `stats` | what is for sale, who gets it, and how it goes |
+//! | `wheel`, [`fair`] | what can be won, and why nobody can know it before |
+//! | `reaction`, `poll`, `question` | what viewers tap, choose and ask |
+//! | `opening`, `clockwork` | what is opened and closed, and when |
+//! | `edit` | changes of a stream's state |
 //! | `visitor`, `agenda` | what is kept with a socket, and what is due for it later |
-//! | `state`, `offset`, `product`, [`text`] | shapes and texts |
+//! | `state`, `offset`, [`text`] | shapes and texts |
 
 mod agenda;
+pub mod ask;
 mod audience;
 pub mod body;
 mod chat;
+mod clockwork;
 pub mod command;
 mod connect;
+mod drop;
+mod edit;
+pub mod fair;
+mod held;
 mod offset;
+mod opening;
 mod outage;
+mod poll;
 mod product;
+mod purchase;
+mod question;
+mod reaction;
 mod recovery;
 pub mod reject;
+mod sanction;
+mod soldout;
+mod spread;
+mod staff;
 mod state;
+mod stats;
 mod stream;
+pub mod table;
 pub mod text;
 pub mod view;
 pub mod views;
 mod visitor;
+mod wheel;
+mod words;
 
 use std::{
     any::Any,
@@ -39,7 +65,7 @@ use std::{
     time::Duration,
 };
 
-use haat_adapter::{Adapter, Entry, Store};
+use haat_adapter::{Adapter, Broadcast, Entry, Flags, Market, QueueFull, Share, Store, StoreError, Target, Totals};
 use haat_protocol::{Frame, Id, error::Rejection, packet::Event, socket};
 use tokio::{sync::mpsc, time::MissedTickBehavior};
 
@@ -56,10 +82,14 @@ use crate::{
     transport::SessionKey,
 };
 use agenda::{Agenda, Due};
+use ask::Ask;
 use audience::{Fleet, Report, Tally};
 use connect::Presence;
+use purchase::Purchases;
+use soldout::SoldOut;
 use views::Views;
 use visitor::Visitor;
+use wheel::Seeds;
 
 pub use audience::audience;
 pub use offset::frame_of;
@@ -88,13 +118,21 @@ pub fn user_room(user: &str) -> String {
 pub struct Shared {
     /// What the fleet agrees on.
     pub store: Arc<dyn Store>,
+    /// What the fleet decides in a live sale.
+    pub market: Arc<dyn Market>,
     /// The way to the other gateways.
     pub adapter: Arc<dyn Adapter>,
+    /// Who a token names.
+    pub verifier: Verifier,
     name: String,
     hub: Arc<Hub>,
-    verifier: Verifier,
     limiters: Limiters,
     limits: Limits,
+    /// Kinds of reactions.
+    reactions: Vec<String>,
+    sold_out: SoldOut,
+    purchases: Purchases,
+    seeds: Seeds,
     recovery: Duration,
     state_interval: Duration,
     reports: mpsc::Sender<Report>,
@@ -111,19 +149,24 @@ impl Shared {
         config: &Config,
         name: &str,
         verifier: Verifier,
-        store: Arc<dyn Store>,
+        (store, market): (Arc<dyn Store>, Arc<dyn Market>),
         adapter: Arc<dyn Adapter>,
         hub: Arc<Hub>,
     ) -> Arc<Self> {
         let (reports, inbox) = audience::reports();
         Arc::new(Self {
             store,
+            market,
             adapter,
             name: name.to_owned(),
             hub,
             verifier,
             limiters: Limiters::new(&config.limits),
             limits: config.limits.clone(),
+            reactions: config.reactions.clone(),
+            sold_out: SoldOut::default(),
+            purchases: Purchases::default(),
+            seeds: Seeds::default(),
             recovery: config.recovery,
             state_interval: config.fanout.state_interval.max(LEAST_INTERVAL),
             reports,
@@ -138,6 +181,43 @@ impl Shared {
         !self.recovery.is_zero()
     }
 
+    /// The time of the fleet, in ms since 1970.
+    fn now(&self) -> u64 {
+        self.market.now()
+    }
+
+    /// The numbers of a stream at this moment, read without a share in them.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn totals(&self, stream: &str) -> Result<Totals, StoreError> {
+        let share = Share { stream: stream.to_owned(), ..Share::default() };
+        // Under a name of its own, so that the share of this gateway stays what it is.
+        let reader = format!("{}/reader", self.name);
+        let totals = self.store.sync(&reader, Duration::ZERO, vec![share]).await?;
+        Ok(totals.into_iter().next().unwrap_or_default())
+    }
+
+    /// Gives an event to a room of the main namespace, on all gateways. Who is out of reach does not get it.
+    fn tell(&self, room: &str, event: &str) {
+        // A gateway whose link is that far behind is out of reach.
+        let _ = self.broadcast(&[room.to_owned()], &[], event);
+    }
+
+    /// Gives an event, the JSON array of its name and arguments, to all sockets in these rooms of the main namespace but
+    /// those in `except`, on all gateways.
+    ///
+    /// # Errors
+    /// [`QueueFull`]: the other gateways do not get it.
+    pub fn broadcast(&self, rooms: &[String], except: &[String], event: &str) -> Result<(), QueueFull> {
+        let boxed = |rooms: &[String]| rooms.iter().map(|room| room.as_str().into()).collect();
+        let local = LocalTarget { namespace: 0, rooms: boxed(rooms), except: boxed(except) };
+        self.hub.broadcast(local, socket::event_pieces("/", &[event]));
+        let target = Target { namespace: "/".to_owned(), rooms: rooms.to_vec(), except: except.to_vec() };
+        let event = haat_adapter::Event { args: event.to_owned(), attachments: Vec::new() };
+        self.adapter.broadcast(Broadcast { target, flags: Flags::default(), event })
+    }
+
     fn chat_limit(&self, user: &str) -> Result<(), Duration> {
         self.limiters.chat.check(&user.into())
     }
@@ -150,6 +230,8 @@ enum Order {
     Replace(Id),
     /// This socket is one too many of its user.
     Evict(Id),
+    /// The moderation of this stream has changed.
+    Moderated(Box<str>),
 }
 
 /// The application of one shard.
@@ -180,11 +262,25 @@ impl Live {
         });
         tokio::task::spawn_local(work_off(live.clone()));
         tokio::task::spawn_local(look_after(live.clone()));
+        tokio::task::spawn_local(clockwork::keep_time(live.clone()));
         live
     }
 
     fn this(&self) -> Option<Rc<Self>> {
         self.me.upgrade()
+    }
+
+    /// An event between servers.
+    fn heard(self: &Rc<Self>, args: &str) {
+        match serde_json::from_str::<(&str, &str)>(args) {
+            Ok((recovery::REPLACED, sid)) => {
+                if let Some(sid) = Id::parse(sid) {
+                    self.replace(sid);
+                }
+            }
+            Ok((sanction::MODERATED, stream)) => self.moderated(stream),
+            _ => {}
+        }
     }
 
     /// A socket that had joined is gone.
@@ -263,11 +359,16 @@ impl App for Live {
             Ok(fleet) => return live.counted(*fleet),
             Err(mail) => mail,
         };
+        let mail = match mail.downcast::<Ask>() {
+            Ok(ask) => return live.asked(*ask),
+            Err(mail) => mail,
+        };
         let mail = match mail.downcast::<Order>() {
             Ok(order) => {
                 return match *order {
                     Order::Replace(sid) => live.replace(sid),
                     Order::Evict(sid) => live.evict(sid),
+                    Order::Moderated(stream) => live.moderated(&stream),
                 };
             }
             Err(mail) => mail,

@@ -45,7 +45,7 @@ const RETRY: Duration = Duration::from_secs(5);
 /// How long other gateways may take to hear that a session has moved.
 const NOTICE: Duration = Duration::from_secs(1);
 /// The event between servers that says so.
-const REPLACED: &str = "haat:replaced";
+pub(super) const REPLACED: &str = "haat:replaced";
 
 /// What a session is owed of one stream.
 struct Owed {
@@ -74,10 +74,12 @@ impl Live {
         let sid = Id::parse(&saved.sid).ok_or(Lost)?;
         let mut owed = Vec::new();
         for room in &saved.rooms {
-            if let Some(stream) = stream_of(room)
-                && self.admits(stream, &identity).is_ok()
-            {
-                owed.push(self.owed(stream, room, former.offset.as_ref()).await?);
+            if let Some(stream) = stream_of(room) {
+                let view = self.views.ready(stream).await.map_err(|_| Lost)?;
+                // A stream that the user is banned from is not recovered with the rest.
+                if self.admits(&view, &identity).is_ok() {
+                    owed.push(self.owed(view, room, former.offset.as_ref()).await?);
+                }
             }
         }
         while let Some(place) = self.first_short(&mut owed)? {
@@ -90,8 +92,7 @@ impl Live {
     }
 
     /// Where the missed entries of a stream begin, on a view that has had everything that the client has had.
-    async fn owed(self: &Rc<Self>, stream: &str, room: &SessionRoom, offset: Option<&Offset>) -> Result<Owed, Lost> {
-        let view = self.views.ready(stream).await.map_err(|_| Lost)?;
+    async fn owed(self: &Rc<Self>, view: Rc<View>, room: &SessionRoom, offset: Option<&Offset>) -> Result<Owed, Lost> {
         let joined = Position { epoch: room.epoch.as_str().into(), seq: room.seq };
         if view.position().epoch != joined.epoch {
             return Err(Lost);
@@ -100,7 +101,7 @@ impl Live {
         match offset {
             // The last thing that the client has seen is of this stream, and says exactly where it stands; in an earlier
             // life of the log it was seen before the join that the session knows of.
-            Some(offset) if *offset.stream == *stream => {
+            Some(offset) if *offset.stream == *owed.view.stream => {
                 let same_life = offset.position.epoch == owed.joined.epoch;
                 owed.seq = if same_life { owed.seq.max(offset.position.seq) } else { owed.seq };
             }
@@ -212,7 +213,7 @@ impl Live {
         pid: Id,
         identity: Rc<Identity>,
         saved: &SavedSession,
-        owed: Vec<Owed>,
+        mut owed: Vec<Owed>,
     ) {
         let waits = |session: &mut crate::room::session::Session| {
             session.is_open() && session.socket(at.namespace).is_some_and(|socket| !socket.joined)
@@ -221,6 +222,8 @@ impl Live {
             return;
         }
         self.announce(sid);
+        // Somebody may have been banned while this was read.
+        owed.retain(|owed| self.admits(&owed.view, &identity).is_ok());
         let visitor = Rc::new(Visitor::new(identity.clone(), sid, Some(pid)));
         let mut missed: Vec<&Delivery> = owed.iter().flat_map(|owed| &owed.missed).collect();
         missed.sort_by_key(|(entry, _)| entry.clock);
@@ -270,14 +273,6 @@ impl Live {
             self.gone(at, left, CloseReason::Replaced);
         }
         self.rooms.close(at.key, CloseReason::Replaced);
-    }
-
-    /// An event between servers.
-    pub(super) fn heard(self: &Rc<Self>, args: &str) {
-        let Ok((REPLACED, sid)) = serde_json::from_str::<(&str, &str)>(args) else { return };
-        if let Some(sid) = Id::parse(sid) {
-            self.replace(sid);
-        }
     }
 
     // --- saving ---

@@ -172,6 +172,9 @@ impl From<StoreError> for Reject {
         match error {
             StoreError::Conflict(_) => Self::new(Code::Conflict, "the state has changed meanwhile"),
             StoreError::Unavailable(_) => Self::unavailable(),
+            StoreError::TooSoon(wait) => {
+                Self { code: Code::SlowMode, message: "the chat is slowed down".into(), retry_after: Some(wait) }
+            }
             StoreError::TooLarge(_) => Self::new(Code::TooLarge, "the stream cannot hold that much"),
         }
     }

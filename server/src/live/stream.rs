@@ -3,16 +3,15 @@
 
 use std::sync::Arc;
 
-use haat_adapter::{Append, Appended, Check, Entry, Snapshot, StoreError, Totals};
-
 use super::{
     audience::shift,
     body::Body,
     chat::{Author, PAGE},
     command::{Call, Reply, ended},
+    edit::{Event, State, edit_any},
     product::catalogue,
     reject::{Code, Reject, json},
-    state::{DEFAULT_MODE, Moment, Outline, now_ms},
+    state::{DEFAULT_MODE, Moment, Outline},
     text::clean,
     visitor::Joined,
 };
@@ -24,11 +23,6 @@ const MAX_HISTORY: u64 = 200;
 const MAX_TITLE: usize = 200;
 /// Bytes of a stream's settings.
 const MAX_SETTINGS: usize = 8 * 1024;
-/// Readings of a state that others change at the same time.
-const ATTEMPTS: usize = 5;
-/// The field that changes whenever a command of this file changes a stream. A change is only made to the state that was
-/// read, so that the state that its event shows is the state that there is.
-const REVISION: &str = "revision";
 
 /// `stream:join`
 pub(super) async fn join(call: Call) -> Result<Reply, Reject> {
@@ -50,10 +44,13 @@ pub(super) async fn join(call: Call) -> Result<Reply, Reject> {
         let joined = Joined { view: view.clone(), position: view.position(), viewer };
         let before = visitor.enter(joined).is_some_and(|before| before.viewer);
         shift(live, &view, &identity.user.id, before, viewer);
-        view.state()
+        view.state(live.shared.now())
     };
     debug_assert_eq!(position, view.position(), "nothing waits in a join");
     live.save(at, &visitor);
+    if !viewer {
+        live.show_held(at, &call.stream);
+    }
     let user = &identity.user;
     let me = json(&Author { id: &user.id, name: &user.name, role: call.role().as_str() });
     Ok(Reply(format!(r#""state":{state},"me":{me},"history":{}"#, view.newest(history))))
@@ -62,15 +59,11 @@ pub(super) async fn join(call: Call) -> Result<Reply, Reject> {
 /// `stream:leave`
 pub(super) async fn leave(call: Call) -> Result<Reply, Reject> {
     let (at, visitor) = call.socket()?;
-    let Some(joined) = visitor.leave(&call.stream) else {
-        return Err(Reject::new(Code::NotJoined, "the stream was not joined"));
-    };
-    let Call { live, .. } = &call;
-    live.rooms.leave(at, &joined.view.room);
-    live.rooms.leave(at, &super::staff_room(&call.stream));
-    shift(live, &joined.view, &visitor.identity().user.id, joined.viewer, false);
-    live.save(at, &visitor);
-    Ok(Reply::default())
+    if call.live.leave_stream(at, &visitor, &call.stream) {
+        Ok(Reply::default())
+    } else {
+        Err(Reject::new(Code::NotJoined, "the stream was not joined"))
+    }
 }
 
 /// `stream:start`
@@ -82,7 +75,7 @@ pub(super) async fn start(call: Call) -> Result<Reply, Reject> {
         }
         given.apply(state);
         state.set("status", "\"live\"");
-        state.set("startedAt", &now_ms().to_string());
+        state.set("startedAt", &call.live.shared.now().to_string());
         state.remove("endedAt");
         Ok(())
     })
@@ -103,14 +96,16 @@ pub(super) async fn update(call: Call) -> Result<Reply, Reject> {
     .await
 }
 
-/// `stream:end`
+/// `stream:end`: what is open is closed first.
 pub(super) async fn end(call: Call) -> Result<Reply, Reject> {
+    let view = call.view()?;
+    call.live.close_all(&view, &call.by()).await;
     change(&call, "stream:ended", |state| {
         if state.is("status", "\"ended\"") {
             return Err(ended());
         }
         state.set("status", "\"ended\"");
-        state.set("endedAt", &now_ms().to_string());
+        state.set("endedAt", &call.live.shared.now().to_string());
         Ok(())
     })
     .await
@@ -166,85 +161,29 @@ impl Given {
     }
 }
 
-/// The state fields of a stream, with what a command changes in them.
-struct State {
-    fields: Vec<(Arc<str>, Arc<str>)>,
-    changes: Vec<(String, Option<Vec<String>>)>,
-}
-
-impl State {
-    fn get(&self, name: &str) -> Option<&str> {
-        self.fields.iter().find(|(known, _)| **known == *name).map(|(_, text)| &**text)
-    }
-
-    fn is(&self, name: &str, text: &str) -> bool {
-        self.get(name) == Some(text)
-    }
-
-    fn set(&mut self, name: &str, text: &str) {
-        if self.is(name, text) {
-            return;
-        }
-        self.fields.retain(|(known, _)| **known != *name);
-        self.fields.push((name.into(), text.into()));
-        self.changes.retain(|(known, _)| known != name);
-        self.changes.push((name.to_owned(), Some(vec![text.to_owned()])));
-    }
-
-    fn default(&mut self, name: &str, text: &str) {
-        if self.get(name).is_none() {
-            self.set(name, text);
-        }
-    }
-
-    fn remove(&mut self, name: &str) {
-        if self.get(name).is_some() {
-            self.fields.retain(|(known, _)| **known != *name);
-            self.changes.retain(|(known, _)| known != name);
-            self.changes.push((name.to_owned(), None));
-        }
-    }
-}
-
-/// Reads the state, changes it, and says so to everybody; again, if somebody else changed it meanwhile.
-async fn change(call: &Call, event: &str, edit: impl Fn(&mut State) -> Result<(), Reject>) -> Result<Reply, Reject> {
+/// Changes what there is, and shows the whole of it to everybody.
+async fn change(
+    call: &Call,
+    event: &'static str,
+    mut change: impl FnMut(&mut State) -> Result<(), Reject>,
+) -> Result<Reply, Reject> {
     let view = call.live.views.get(&call.stream);
     let (viewers, totals) = view.map_or_else(Default::default, |view| (u64::from(view.viewers.get()), view.totals()));
     let viewers = viewers.max(totals.viewers);
-    for _ in 0..ATTEMPTS {
-        let Snapshot { position, fields, .. } =
-            call.live.shared.store.snapshot(&call.stream, "", 0).await?.unwrap_or_default();
-        let mut state = State { fields, changes: Vec::new() };
-        let revision = state.get(REVISION).map(str::to_owned);
-        edit(&mut state)?;
-        let outline = Outline::new(&call.stream, |name| state.get(name));
-        let moment = |epoch| Moment { now: now_ms(), epoch, viewers, totals: &totals };
-        let [before, after] = outline.pieces(moment(&position.epoch));
-        let mut set = state.changes;
-        // The engine writes the event's number between the two pieces: no two changes have the same.
-        set.push((REVISION.to_owned(), Some(vec![String::new(), String::new()])));
-        let append = Append {
-            stream: call.stream.to_string(),
-            event: event.to_owned(),
-            data: vec![
-                format!(r#"{{"stream":"{}","seq":"#, call.stream),
-                format!(r#","state":{before}"#),
-                format!("{after}}}"),
-            ],
-            set,
-            checks: vec![Check::Is(REVISION.to_owned(), revision)],
-            ..Append::default()
-        };
-        match call.live.shared.store.append(append).await {
-            Ok(Appended::New(entry) | Appended::Repeat(entry)) => return Ok(reply(&outline, viewers, &totals, &entry)),
-            Err(StoreError::Conflict(_)) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Err(Reject::new(Code::Conflict, "others change the stream at the same time"))
-}
-
-fn reply(outline: &Outline, viewers: u64, totals: &Totals, entry: &Entry) -> Reply {
-    let moment = Moment { now: now_ms(), epoch: &entry.position.epoch, viewers, totals };
-    Reply(format!(r#""state":{}"#, outline.text(moment, entry.position.seq)))
+    let now = || call.live.shared.now();
+    let edited = edit_any(&call.live, &call.stream, Some(call.by()), |state| {
+        change(state)?;
+        let outline = Outline::new(&call.stream, state.all());
+        let [before, after] = outline.pieces(Moment { now: now(), epoch: &state.epoch, viewers, totals: &totals });
+        let data = vec![
+            format!(r#"{{"stream":"{}","seq":"#, call.stream),
+            format!(r#","state":{before}"#),
+            format!("{after}}}"),
+        ];
+        Ok(Event { name: event, data, ..Event::default() })
+    });
+    let (entry, state) = edited.await?;
+    let moment = Moment { now: now(), epoch: &entry.position.epoch, viewers, totals: &totals };
+    let outline = Outline::new(&call.stream, state.all());
+    Ok(Reply(format!(r#""state":{}"#, outline.text(moment, entry.position.seq))))
 }

@@ -22,7 +22,9 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     reject::Reject,
-    state::{Moment, Outline, now_ms},
+    sanction::Moderation,
+    state::{Moment, Outline},
+    stats::Rate,
 };
 
 /// Chat messages that are kept for joins and history.
@@ -65,7 +67,20 @@ pub struct View {
     pub room: Box<str>,
     /// Viewers of this shard.
     pub viewers: Cell<u32>,
+    /// How fast messages come.
+    pub(super) rate: RefCell<Rate>,
+    moderation: RefCell<Rc<Moderation>>,
+    reading: Cell<Reading>,
+    /// What is due in it is being done.
+    working: Cell<bool>,
     inner: RefCell<Inner>,
+}
+
+/// Whether the moderation is being read, and is to be read once more.
+#[derive(Debug, Clone, Copy, Default)]
+struct Reading {
+    busy: bool,
+    wanted: bool,
 }
 
 #[derive(Debug)]
@@ -114,7 +129,16 @@ impl View {
             totals: Arc::default(),
             last_heard: Instant::now(),
         };
-        Self { stream, room: room.into(), viewers: Cell::new(0), inner: RefCell::new(inner) }
+        Self {
+            stream,
+            room: room.into(),
+            viewers: Cell::new(0),
+            rate: RefCell::default(),
+            moderation: RefCell::default(),
+            reading: Cell::default(),
+            working: Cell::default(),
+            inner: RefCell::new(inner),
+        }
     }
 
     // --- entries ---
@@ -271,26 +295,77 @@ impl View {
         self.inner.borrow().fields.get("status").is_some_and(|status| &**status == "\"ended\"")
     }
 
-    /// The stream's state now, and the position that it shows.
-    pub fn state(&self) -> (String, Position) {
+    /// It knows the stream's state.
+    pub fn is_loaded(&self) -> bool {
+        !matches!(self.inner.borrow().phase, Phase::Loading(_))
+    }
+
+    /// What the state is composed of.
+    pub(super) fn outline(&self) -> Rc<Outline> {
+        self.inner.borrow_mut().outline(&self.stream)
+    }
+
+    /// The stream's state at this time, and the position that it shows.
+    pub fn state(&self, now: u64) -> (String, Position) {
         let mut inner = self.inner.borrow_mut();
         let outline = inner.outline(&self.stream);
         let Inner { position, totals, .. } = &*inner;
         let viewers = totals.viewers.max(u64::from(self.viewers.get()));
-        let moment = Moment { now: now_ms(), epoch: &position.epoch, viewers, totals };
+        let moment = Moment { now, epoch: &position.epoch, viewers, totals };
         (outline.text(moment, position.seq), position.clone())
     }
 
-    /// Takes new totals. Says whether the number of viewers has changed.
-    pub fn count(&self, totals: Arc<Totals>) -> bool {
-        let before = std::mem::replace(&mut self.inner.borrow_mut().totals, totals.clone());
-        before.viewers != totals.viewers
+    /// Takes new totals, and returns those before.
+    pub fn count(&self, totals: Arc<Totals>) -> Arc<Totals> {
+        std::mem::replace(&mut self.inner.borrow_mut().totals, totals)
     }
 
     /// The fleet's totals.
     pub fn totals(&self) -> Arc<Totals> {
         self.inner.borrow().totals.clone()
     }
+
+    /// Begins to do what is due. Says whether nobody is at it.
+    pub(super) fn begin_work(&self) -> bool {
+        !self.working.replace(true)
+    }
+
+    /// Ends it.
+    pub(super) fn end_work(&self) {
+        self.working.set(false);
+    }
+
+    // --- moderation ---
+
+    /// What is known of the stream's moderation.
+    pub(super) fn moderation(&self) -> Rc<Moderation> {
+        self.moderation.borrow().clone()
+    }
+
+    /// Takes what was read of it, and returns what was known.
+    pub(super) fn set_moderation(&self, moderation: Rc<Moderation>) -> Rc<Moderation> {
+        self.moderation.replace(moderation)
+    }
+
+    /// It is to be read again. Says whether nobody is reading it: begin.
+    pub(super) fn begin_moderation(&self) -> bool {
+        let Reading { busy, .. } = self.reading.replace(Reading { busy: true, wanted: true });
+        !busy
+    }
+
+    /// Whether it has to be read now; if not, nobody is reading it any more.
+    pub(super) fn moderation_due(&self) -> bool {
+        let Reading { wanted, .. } = self.reading.get();
+        self.reading.set(Reading { busy: wanted, wanted: false });
+        wanted
+    }
+
+    /// It could not be read.
+    pub(super) fn end_moderation(&self) {
+        self.reading.set(Reading::default());
+    }
+
+    // --- messages ---
 
     /// The newest `count` messages, oldest first, as a JSON array.
     pub fn newest(&self, count: usize) -> String {
@@ -404,7 +479,7 @@ impl Inner {
 
     fn outline(&mut self, stream: &str) -> Rc<Outline> {
         let fields = &self.fields;
-        let make = || Rc::new(Outline::new(stream, |name| fields.get(name).map(|text| &**text)));
+        let make = || Rc::new(Outline::new(stream, fields.iter().map(|(name, text)| (&**name, &**text))));
         self.outline.get_or_insert_with(make).clone()
     }
 }
@@ -414,7 +489,8 @@ pub fn is_erased(entry: &Entry) -> bool {
     &*entry.data == "null"
 }
 
-fn is_message(entry: &Entry, id: &str) -> bool {
+/// Whether it is the message of this id.
+pub fn is_message(entry: &Entry, id: &str) -> bool {
     let rest = entry.data.strip_prefix(r#"{"id":""#).and_then(|rest| rest.strip_prefix(id));
     &*entry.event == MESSAGE && rest.is_some_and(|rest| rest.starts_with('"'))
 }

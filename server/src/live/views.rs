@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use haat_adapter::{Append, Check, Entry, LogRead, Position, StoreError};
+use haat_adapter::{Append, Check, Entry, LogRead, Note, Position, StoreError};
 use haat_protocol::{Frame, socket};
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
@@ -21,7 +21,8 @@ use super::{
     Shared,
     offset::frame_of,
     reject::{Reject, json},
-    state::{Moment, Outline, now_ms},
+    sanction::{BOOK, Moderation},
+    state::{Kind, Moment, Outline},
     stream_room,
     view::{HISTORY, Loaded, MESSAGE, Receipt, View, is_erased},
 };
@@ -57,6 +58,16 @@ impl Views {
     /// The view of a stream, if there is one, loaded or not.
     pub fn get(&self, stream: &str) -> Option<Rc<View>> {
         self.map.borrow().get(stream).map(|known| known.view.clone())
+    }
+
+    /// The view of a stream, if it is loaded.
+    pub fn known(&self, stream: &str) -> Option<Rc<View>> {
+        self.get(stream).filter(|view| view.is_loaded())
+    }
+
+    /// All views.
+    pub fn all(&self) -> Vec<Rc<View>> {
+        self.map.borrow().values().map(|known| known.view.clone()).collect()
     }
 
     /// The view of a stream, loaded.
@@ -102,15 +113,24 @@ impl Views {
     }
 
     async fn load(&self, view: &Rc<View>) {
-        let told: Loaded = match self.shared.store.snapshot(&view.stream, MESSAGE, HISTORY).await {
-            Ok(Some(snapshot)) => {
+        let shared = &self.shared;
+        let loaded = tokio::join!(
+            shared.store.snapshot(&view.stream, MESSAGE, HISTORY),
+            shared.market.notes(&view.stream, BOOK),
+            shared.totals(&view.stream),
+        );
+        let told: Loaded = match loaded {
+            // Nobody is let in before it is known who may not.
+            (Ok(Some(snapshot)), Ok(book), Ok(totals)) => {
+                view.set_moderation(Rc::new(Moderation::of(book)));
+                view.count(Arc::new(totals));
                 for waiting in view.load(snapshot) {
                     let _ = waiting.send(Ok(()));
                 }
                 return self.catch_up(view).await;
             }
-            Ok(None) => Err(Reject::not_found("stream")),
-            Err(error) => Err(error.into()),
+            (Ok(None), ..) => Err(Reject::not_found("stream")),
+            (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => Err(error.into()),
         };
         self.close(view);
         for waiting in view.fail() {
@@ -230,16 +250,21 @@ impl Views {
         }
     }
 
-    /// The store has lost the stream; this shard still knows its state, and writes it back.
+    /// The store has lost the stream; this shard still knows its state, and writes it back. What was on sale is paused:
+    /// nobody knows what was sold of it.
     ///
     /// # Errors
     /// Whatever the store says; that somebody else was faster is none.
     pub async fn restore(&self, view: &View) -> Result<(), StoreError> {
-        let fields = view.fields();
-        let field = |name: &str| fields.iter().find(|(known, _)| **known == *name).map(|(_, text)| &**text);
+        let fields: Vec<(Arc<str>, Arc<str>)> = view
+            .fields()
+            .into_iter()
+            .map(|(name, text)| paused(&name, &text).map_or((name.clone(), text), |text| (name, text)))
+            .collect();
         let totals = view.totals();
-        let moment = Moment { now: now_ms(), epoch: "", viewers: totals.viewers, totals: &totals };
-        let [before, after] = Outline::new(&view.stream, field).pieces(moment);
+        let moment = Moment { now: self.shared.now(), epoch: "", viewers: totals.viewers, totals: &totals };
+        let outline = Outline::new(&view.stream, fields.iter().map(|(name, text)| (&**name, &**text)));
+        let [before, after] = outline.pieces(moment);
         let append = Append {
             stream: view.stream.to_string(),
             event: "stream:updated".to_owned(),
@@ -250,12 +275,30 @@ impl Views {
             ],
             set: fields.iter().map(|(name, text)| (name.to_string(), Some(vec![text.to_string()]))).collect(),
             checks: vec![Check::Is("status".to_owned(), None)],
+            record: Some("null".to_owned()),
             ..Append::default()
         };
         match self.shared.store.append(append).await {
-            Ok(_) | Err(StoreError::Conflict(_)) => Ok(()),
+            Ok(_) => self.restore_moderation(view).await,
+            Err(StoreError::Conflict(_)) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whoever was banned stays so.
+    async fn restore_moderation(&self, view: &View) -> Result<(), StoreError> {
+        for (key, text) in &view.moderation().notes {
+            let note = Note {
+                stream: view.stream.to_string(),
+                book: BOOK.to_owned(),
+                key: key.to_string(),
+                text: Some(text.to_string()),
+                was: Some(None),
+                ..Note::default()
+            };
+            self.shared.market.note(note).await?;
+        }
+        Ok(())
     }
 
     // --- now and then ---
@@ -306,6 +349,15 @@ impl Views {
     }
 }
 
+/// The text of a field that sells or gives away something, with its status `paused`; `None` for all others.
+fn paused(name: &str, text: &str) -> Option<Arc<str>> {
+    let sells = [Kind::Drop, Kind::Wheel].iter().any(|kind| name.starts_with(&kind.field("")));
+    let mut value: serde_json::Value = serde_json::from_str(text).ok().filter(|_| sells)?;
+    let status = value.get_mut("status").filter(|status| *status == "open" || *status == "scheduled")?;
+    *status = "paused".into();
+    Some(json(&value).into())
+}
+
 /// Waits longer each time, and never in step with others.
 struct Backoff(Duration);
 
@@ -323,5 +375,24 @@ impl Backoff {
         let share = 0.5 + (random >> 11) as f64 / (1_u64 << 54) as f64;
         tokio::time::sleep(self.0.mul_f64(share)).await;
         self.0 = (self.0 * 2).min(Self::MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_on_sale_is_paused_and_nothing_else() {
+        let table = [
+            ("drop.a", r#"{"at":1,"id":"a","status":"open"}"#, Some(r#"{"at":1,"id":"a","status":"paused"}"#)),
+            ("wheel.a", r#"{"at":1,"status":"scheduled","x":1}"#, Some(r#"{"at":1,"status":"paused","x":1}"#)),
+            ("drop.a", r#"{"at":1,"id":"a","status":"closed"}"#, None),
+            ("poll.a", r#"{"at":1,"id":"a","status":"open"}"#, None),
+            ("status", r#""live""#, None),
+        ];
+        for (name, text, wanted) in table {
+            assert_eq!(paused(name, text).as_deref(), wanted, "{name} {text}");
+        }
     }
 }

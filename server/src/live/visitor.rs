@@ -93,6 +93,8 @@ pub(super) struct Buckets {
     pub events: Bucket,
     /// Joins among them.
     pub joins: Bucket,
+    /// Its taps.
+    pub reactions: Bucket,
     /// All commands of staff.
     pub staff: Bucket,
 }

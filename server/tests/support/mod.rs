@@ -3,7 +3,9 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 pub mod echo;
+pub mod http;
 pub mod innocents;
+pub mod live;
 pub mod pair;
 pub mod raw;
 pub mod wire;
@@ -96,6 +98,7 @@ pub fn config(variables: &[(&str, &str)]) -> Config {
         ("HAAT_LIMITS_CHAT_PER_SECOND", "0"),
         ("HAAT_LIMITS_JOINS_PER_SECOND", "0"),
         ("HAAT_LIMITS_STAFF_PER_SECOND", "0"),
+        ("HAAT_LIMITS_REACTIONS_PER_SECOND", "0"),
         ("HAAT_LIMITS_USER_CONNECTIONS", "0"),
     ];
     let all: BTreeMap<String, String> =

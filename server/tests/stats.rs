@@ -1,0 +1,62 @@
+//! How a stream goes, for those who run it.
+
+mod support;
+
+use haat_adapter::memory::{Engine, Limits};
+use serde_json::{Value, json};
+use support::{Client, World};
+
+async fn until(host: &mut Client, holds: impl Fn(&Value) -> bool) -> Value {
+    support::patiently("the numbers", async {
+        loop {
+            let stats = host.ok("stream:stats", json!({})).await["stats"].clone();
+            if holds(&stats) {
+                return stats;
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_numbers_are_those_of_all_gateways() {
+    let engine = Engine::new(Limits::default());
+    let (one, other) = (World::join(&engine, &[]).await, World::join(&engine, &[]).await);
+    let mut host = one.host().await;
+    let before = host.ok("stream:stats", json!({})).await["stats"].clone();
+    let keys: Vec<&String> = before.as_object().unwrap().keys().collect();
+    let wanted = [
+        "viewers",
+        "peakViewers",
+        "uniqueViewers",
+        "messages",
+        "messagesPerSecond",
+        "reactions",
+        "claims",
+        "revenue",
+        "spins",
+    ];
+    assert_eq!(keys, wanted);
+
+    let (mut ana, mut bo) = (one.viewer("ana").await, other.viewer("bo").await);
+    let chi = other.viewer("chi").await;
+    let same = one.viewer("ana").await;
+    until(&mut host, |stats| stats["viewers"] == 4).await;
+    chi.drop_connection().await;
+    same.drop_connection().await;
+    for number in 0..5 {
+        ana.say("main", &number.to_string()).await;
+        bo.say("main", &number.to_string()).await;
+    }
+    ana.ok("chat:send", json!({ "text": "once", "clientId": "1" })).await;
+    ana.ok("chat:send", json!({ "text": "once", "clientId": "1" })).await;
+    bo.ok("reaction:send", json!({ "kind": "heart", "count": 9 })).await;
+    let stats =
+        until(&mut host, |stats| stats["messages"] == 11 && stats["viewers"] == 2 && stats["reactions"] == 9).await;
+    assert_eq!((&stats["peakViewers"], &stats["uniqueViewers"]), (&json!(4), &json!(3)));
+    assert!(stats["messagesPerSecond"].as_f64().is_some_and(|rate| rate > 0.0), "{stats}");
+    assert_eq!((&stats["claims"], &stats["revenue"], &stats["spins"]), (&json!(0), &json!([]), &json!(0)));
+    assert_eq!(ana.code("stream:stats", json!({})).await, "forbidden");
+    host.ok("stream:end", json!({})).await;
+    assert_eq!(host.ok("stream:stats", json!({})).await["stats"]["messages"], 11, "after the end as well");
+}
