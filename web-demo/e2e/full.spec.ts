@@ -59,7 +59,7 @@ for (const [name, look] of [
       await expect(page.getByRole('dialog')).toHaveCount(0);
     }
     for (const kind of ['wheel', 'poll']) {
-      await page.locator(`[data-kind=${kind}] button`).click();
+      await page.locator(`[data-kind=${kind}] button, button[data-kind=${kind}]`).click();
       await expect(page.getByRole('dialog')).toBeVisible();
       await shot(page, `full-${kind}-${name}`);
       await page.keyboard.press('Escape');

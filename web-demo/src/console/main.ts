@@ -3,6 +3,7 @@ import { mount } from 'svelte';
 import { openLive } from '../lib/open';
 import { learn } from '../lib/words';
 import '../theme.css';
+import './desk.css';
 import Console from './Console.svelte';
 
 // The connection is made while the words are on their way.

@@ -7,6 +7,8 @@ import { statusOf } from './status';
 import { FakeSocket } from './testing';
 import { en } from './text.en';
 import { hi } from './text.hi';
+import { en as terms } from '../console/text.en';
+import { hi as termsHi } from '../console/text.hi';
 
 describe('the address', () => {
   it('brings token and stream', () => {
@@ -58,4 +60,5 @@ it('has every word in both languages', () => {
   const keys = (value: object): string[] =>
     Object.entries(value).flatMap(([key, inner]) => (typeof inner === 'object' ? keys(inner as object).map((k) => `${key}.${k}`) : [key]));
   expect(keys(hi)).toEqual(keys(en));
+  expect(keys(termsHi)).toEqual(keys(terms));
 });

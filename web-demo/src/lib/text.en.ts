@@ -1,4 +1,4 @@
-/** Every word of both pages, in English. The other languages follow this file's shape. */
+/** Every word of the viewer's page and of what the console shares with it, in English. The other languages follow this file's shape. */
 const many = (n: number, one: string, other: string) => `${n.toLocaleString('en-IN')} ${n === 1 ? one : other}`;
 
 export const en = {
@@ -78,7 +78,7 @@ export const en = {
     of: (n: number) => `of ${n.toLocaleString('en-IN')}`,
     perUser: (n: number) => `${n} each`,
     opensIn: (time: string) => `Opens in ${time}`,
-    endsIn: (time: string) => `${time} left`,
+    endsIn: (time: string) => `ends in ${time}`,
     claim: 'Claim',
     another: 'Claim another',
     claiming: 'Claiming…',
@@ -167,6 +167,7 @@ export const en = {
     hide: 'Hide announcement',
   },
   staff: {
+    unpin: 'Unpin',
     pin: 'Pin',
     delete: 'Delete',
     mute: (minutes: number) => `Mute ${minutes} min`,
@@ -199,31 +200,6 @@ export const en = {
     internal: 'Something went wrong on the server.',
   } as Record<string, string>,
   errorOther: 'That did not work.',
-  console: {
-    title: 'Console',
-    stream: 'Stream',
-    name: 'Title',
-    namePlaceholder: 'What are you selling today?',
-    start: 'Go live',
-    startAgain: 'Go live again',
-    save: 'Save title',
-    saved: 'Saved',
-    end: 'End stream',
-    endAsk: 'End the stream for everyone?',
-    endHint: 'Viewers see that the stream has ended. The chat closes.',
-    endYes: 'End now',
-    endNo: 'Keep streaming',
-    watching: 'Watching',
-    duration: 'Live for',
-    messages: 'Messages',
-    notYet: 'not live',
-    share: 'Copy viewer link',
-    shared: 'Link copied',
-    guest: 'Open the console with the link that holds your supplier token.',
-    viewer: 'This account cannot run this stream.',
-    preview: 'Preview',
-    unpin: 'Unpin',
-  },
 };
 
 export type Words = typeof en;

@@ -1,4 +1,4 @@
-/** Every word of both pages, in Hindi. */
+/** Every word of the viewer's page and of what the console shares with it, in Hindi. */
 import type { Words } from './text.en';
 
 const count = (n: number) => n.toLocaleString('en-IN');
@@ -80,7 +80,7 @@ export const hi: Words = {
     of: (n) => `कुल ${count(n)}`,
     perUser: (n) => `हर एक को ${n}`,
     opensIn: (time) => `${time} में खुलेगा`,
-    endsIn: (time) => `${time} बाकी`,
+    endsIn: (time) => `${time} में समाप्त`,
     claim: 'पाएँ',
     another: 'एक और पाएँ',
     claiming: 'भेजा जा रहा है…',
@@ -169,6 +169,7 @@ export const hi: Words = {
     hide: 'घोषणा छिपाएँ',
   },
   staff: {
+    unpin: 'पिन हटाएँ',
     pin: 'पिन करें',
     delete: 'हटाएँ',
     mute: (minutes) => `${minutes} मिनट म्यूट`,
@@ -201,29 +202,4 @@ export const hi: Words = {
     internal: 'सर्वर पर कुछ गड़बड़ हुई।',
   },
   errorOther: 'यह नहीं हो सका।',
-  console: {
-    title: 'कंसोल',
-    stream: 'स्ट्रीम',
-    name: 'शीर्षक',
-    namePlaceholder: 'आज आप क्या बेच रहे हैं?',
-    start: 'लाइव जाएँ',
-    startAgain: 'फिर से लाइव जाएँ',
-    save: 'शीर्षक सहेजें',
-    saved: 'सहेजा गया',
-    end: 'स्ट्रीम समाप्त करें',
-    endAsk: 'सबके लिए स्ट्रीम समाप्त करें?',
-    endHint: 'दर्शकों को दिखेगा कि स्ट्रीम समाप्त हो गई। चैट बंद हो जाएगी।',
-    endYes: 'अभी समाप्त करें',
-    endNo: 'जारी रखें',
-    watching: 'देख रहे हैं',
-    duration: 'लाइव समय',
-    messages: 'संदेश',
-    notYet: 'लाइव नहीं',
-    share: 'दर्शक लिंक कॉपी करें',
-    shared: 'लिंक कॉपी हुआ',
-    guest: 'कंसोल उस लिंक से खोलें जिसमें आपका सप्लायर टोकन है।',
-    viewer: 'यह खाता इस स्ट्रीम को नहीं चला सकता।',
-    preview: 'झलक',
-    unpin: 'पिन हटाएँ',
-  },
 };

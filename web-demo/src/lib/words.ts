@@ -27,10 +27,18 @@ export const language = writable<Language>('en');
 /** Filled before the page is drawn: see `learn`. */
 export const words = writable<Words>();
 
+/** Loads more words, and answers how to use them. */
+type More = (name: Language) => Promise<() => void>;
+const more: More[] = [];
+
+/** Has a page's own words loaded and changed together with the shared ones. */
+export const withWords = (load: More) => void more.push(load);
+
 /** Loads the words of a language, and speaks it. */
 export async function learn(name: Language = firstChoice()): Promise<void> {
-  const learnt = await files[name]();
+  const [learnt, ...uses] = await Promise.all([files[name](), ...more.map((load) => load(name))]);
   words.set(learnt);
+  for (const use of uses) use();
   language.set(name);
   document.documentElement.lang = name;
 }
