@@ -15,7 +15,7 @@ test('the links of a development run open the console, two viewers and a guest',
       }),
     );
     if (!host || !asha || !ravi || !guest) throw new Error('a link is missing');
-    await host.getByLabel('Title').fill('First show');
+    await host.getByLabel('Title', { exact: true }).fill('First show');
     await host.getByRole('button', { name: 'Go live' }).click();
     for (const page of [asha, ravi, guest]) await expect(phase(page)).toHaveAttribute('data-phase', 'live');
     await say(asha, 'namaste');

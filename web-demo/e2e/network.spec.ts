@@ -117,7 +117,7 @@ test('a gateway that lost everything: the pages come back, and nothing shows twi
     await expect(phase(viewer)).toHaveAttribute('data-phase', 'waiting');
     await expect(phase(viewer)).toContainText('not started yet');
     await shot(viewer, 'viewer-restarted-phone');
-    await host.getByLabel('Title').fill('After the crash');
+    await host.getByLabel('Title', { exact: true }).fill('After the crash');
     await host.getByRole('button', { name: 'Go live' }).click();
     await expect(viewer.getByTestId('title')).toHaveText('After the crash');
     await say(host, 'new');

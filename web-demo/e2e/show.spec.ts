@@ -48,7 +48,7 @@ test('a new title reaches the viewers', async ({ show }) => {
   const host = await show.onAir('First');
   const viewer = await show.viewer(asha);
   await expect(viewer.getByTestId('title')).toHaveText('First');
-  await host.getByLabel('Title').fill('Second');
+  await host.getByLabel('Title', { exact: true }).fill('Second');
   await host.getByRole('button', { name: 'Save title' }).click();
   await expect(viewer.getByTestId('title')).toHaveText('Second');
 });

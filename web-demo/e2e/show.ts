@@ -47,7 +47,7 @@ export class Show {
   /** A console with the stream already on air. */
   async onAir(title = 'Handloom sarees from Chanderi', look: Look = {}): Promise<Page> {
     const page = await this.console(look);
-    await page.getByLabel('Title').fill(title);
+    await page.getByLabel('Title', { exact: true }).fill(title);
     await page.getByRole('button', { name: 'Go live' }).click();
     await expect(page.getByTestId('stream-status')).toHaveText('LIVE');
     return page;

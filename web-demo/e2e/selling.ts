@@ -1,0 +1,29 @@
+/** What a supplier does at the console, for the tests. */
+import { expect, type Page } from '@playwright/test';
+
+export const tab = (page: Page, name: string) => page.getByRole('tab', { name }).click();
+
+export async function addProduct(host: Page, title: string, price: string, stock = ''): Promise<void> {
+  await tab(host, 'Products');
+  await host.getByLabel('Name of the product').fill(title);
+  await host.getByLabel('Price (₹)').fill(price);
+  await host.getByLabel('Stock').fill(stock);
+  await host.getByRole('button', { name: 'Add', exact: true }).click();
+  await expect(host.getByTestId('shelf')).toContainText(title);
+}
+
+export async function prepareDrop(host: Page, drop: { price: string; stock: number; perUser?: number; opensAfter?: number }): Promise<void> {
+  await tab(host, 'Drops');
+  await host.getByLabel('Price in the drop (₹)').fill(drop.price);
+  await host.getByLabel('Pieces').fill(String(drop.stock));
+  await host.getByLabel('Most for one person').fill(String(drop.perUser ?? 1));
+  await host.getByLabel('Opens after (seconds)').fill(String(drop.opensAfter ?? ''));
+  await host.getByRole('button', { name: 'Prepare' }).click();
+  await expect(host.getByTestId('drops').locator('[data-state=prepared]')).toHaveCount(1);
+}
+
+/** Selects a message in the console's chat, and does that with it. */
+export async function onMessage(host: Page, text: string, act: string): Promise<void> {
+  await host.getByTestId('message').filter({ hasText: text }).getByTestId('text').click();
+  await host.getByRole('toolbar').getByRole('button', { name: act }).click();
+}
