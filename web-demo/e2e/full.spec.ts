@@ -1,34 +1,8 @@
 /** A show with everything on at once, injected into the connection: how it looks, and that every outcome is told. */
 import { expect, type Page } from '@playwright/test';
-import { Injected } from './injected';
-import { drop, poll, products, questions, wheel } from './offers';
-import { desktop, phase, type Show, shot, test, type Look } from './show';
-
-const asha = { sub: 'asha', name: 'Asha Rao' };
-
-async function fullShow(show: Show, look: Look = {}) {
-  await show.onAir();
-  let to: Injected | undefined;
-  const page = await show.viewer(asha, { ...look, inject: (injected) => (to = injected) });
-  await expect(phase(page)).toHaveAttribute('data-phase', 'live');
-  await page.getByRole('textbox').fill('Is the blue one pure cotton?');
-  await page.getByRole('textbox').press('Enter');
-  await expect(page.getByTestId('message')).toHaveCount(1);
-  if (!to) throw new Error('not injected');
-  const injected = to;
-  const tell = (event: string, body: object) => injected.say(event, { stream: show.stream, ...body });
-  return { page, tell, injected };
-}
-
-function fill(tell: (event: string, body: object) => void, now = Date.now()) {
-  tell('products', { products });
-  tell('product:pinned', { product: products[1] });
-  tell('drop:opened', { drop: drop(now) });
-  tell('wheel:opened', { wheel });
-  tell('poll:opened', { poll: poll(now) });
-  for (const question of questions) tell('question:asked', { question });
-  tell('reactions', { totals: { heart: 12_400, fire: 310 }, added: { heart: 40, fire: 6 } });
-}
+import { fill, fullShow } from './full';
+import { drop, wheel } from './offers';
+import { desktop, type Look, shot, test } from './show';
 
 const offers = (page: Page) => page.getByTestId('offer');
 
@@ -69,3 +43,69 @@ for (const [name, look] of [
     expect(Math.min(...heights)).toBeGreaterThanOrEqual(44);
   });
 }
+
+const outcomes = [
+  ['sold_out', 'Sold out', 'Somebody was faster this time.'],
+  ['limit_reached', 'You have your share.', 'You have your share.'],
+  ['closed', 'Over', 'This is closed.'],
+  ['paused', 'Try again', 'This is paused right now.'],
+] as const;
+
+for (const [code, label, note] of outcomes) {
+  test(`a claim that is answered with ${code} says so`, async ({ show }) => {
+    const { page, tell, injected } = await fullShow(show);
+    fill(tell);
+    injected.answer('drop:claim', () => ({ ok: false, error: { code, message: '' } }));
+    await page.getByTestId('claim').click();
+    await expect(page.getByTestId('claim')).toHaveText(label);
+    await expect(page.locator('[data-kind=drop]')).toContainText(note);
+    await shot(page, `claim-${code}-phone`);
+  });
+}
+
+test('a claim without an answer is repeated under one request id, until there is one', async ({ show }) => {
+  const { page, tell, injected } = await fullShow(show);
+  fill(tell);
+  let asked = 0;
+  const price = { amount: 199_900, currency: 'INR' };
+  injected.answer('drop:claim', () => {
+    if (++asked < 3) return { ok: false, error: { code: 'unavailable', message: '' } };
+    return { ok: true, claim: { id: 'c', drop: 'd1', quantity: 1, price, at: Date.now() }, left: 3 };
+  });
+  await page.getByTestId('claim').click();
+  await expect(page.getByTestId('claim')).toHaveText('Yours!');
+  expect(new Set(injected.asked.map(({ body }) => body.requestId)).size).toBe(1);
+  expect(injected.asked).toHaveLength(3);
+});
+
+for (const prize of [...wheel.prizes, null]) {
+  test(`the wheel stops on ${prize?.id ?? 'nothing'} when the server drew that`, async ({ show }) => {
+    const { page, tell, injected } = await fullShow(show);
+    fill(tell);
+    injected.answer('wheel:spin', () => ({ ok: true, spin: { id: 's1', prize }, spinsLeft: 0 }));
+    await page.locator('button[data-kind=wheel]').click();
+    await page.getByRole('button', { name: 'Spin the wheel' }).click();
+    await expect(page.getByTestId('spin-result')).toHaveText(prize ? `You won: ${prize.label}!` : 'No luck this time');
+    // What is drawn under the pointer is what was told.
+    const pointed = await page.getByTestId('disc').evaluate((disc) => {
+      const { left, top, width, height } = disc.getBoundingClientRect();
+      const [x, y] = [left + width / 2, top + height / 2 - disc.clientWidth * 0.4];
+      const slices = [...disc.querySelectorAll('path')];
+      const hit = document.elementsFromPoint(x, y).find((element) => slices.includes(element as SVGPathElement));
+      return slices.indexOf(hit as SVGPathElement);
+    });
+    expect(pointed).toBe(prize ? wheel.prizes.findIndex(({ id }) => id === prize.id) : wheel.prizes.length);
+    await expect(page.getByRole('button', { name: 'Spin the wheel' })).toBeDisabled();
+    await shot(page, `wheel-${prize?.id ?? 'nothing'}-phone`);
+  });
+}
+
+test('a drop that is paused, and one that opens soon', async ({ show }) => {
+  const { page, tell } = await fullShow(show);
+  fill(tell);
+  tell('drop:opened', { drop: drop(Date.now(), { id: 'd1', status: 'paused' }) });
+  await expect(page.getByTestId('claim')).toHaveText('Paused');
+  await expect(page.locator('[data-kind=drop]')).toContainText('The stock is being checked.');
+  tell('drop:opened', { drop: drop(Date.now(), { id: 'd2', opensAt: Date.now() + 60_000, endsAt: Date.now() + 120_000 }) });
+  await expect(page.locator('[data-kind=drop]').first()).toContainText('Opens in');
+});

@@ -36,7 +36,7 @@ export interface StreamCommands {
   'chat:send': Command<{ text: string; clientId?: string; replyTo?: string }, { message?: ChatMessage; held?: boolean }>;
   'chat:delete': Command<{ message: string }>;
   'chat:pin': Command<{ message: string }>;
-  'chat:unpin': Command<Nothing>;
+  'chat:unpin': Command<{ message: string }>;
   'chat:mode': Command<ChatMode>;
   'chat:approve': Command<{ message: string }>;
   'chat:reject': Command<{ message: string }>;
