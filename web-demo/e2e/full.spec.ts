@@ -88,6 +88,7 @@ for (const prize of [...wheel.prizes, null]) {
     await expect(page.getByTestId('spin-result')).toHaveText(prize ? `You won: ${prize.label}!` : 'No luck this time');
     // What is drawn under the pointer is what was told.
     const pointed = await page.getByTestId('disc').evaluate((disc) => {
+      disc.scrollIntoView({ block: 'center', behavior: 'instant' });
       const { left, top, width, height } = disc.getBoundingClientRect();
       const [x, y] = [left + width / 2, top + height / 2 - disc.clientWidth * 0.4];
       const slices = [...disc.querySelectorAll('path')];
