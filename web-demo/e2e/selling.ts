@@ -27,3 +27,14 @@ export async function onMessage(host: Page, text: string, act: string): Promise<
   await host.getByTestId('message').filter({ hasText: text }).getByTestId('text').click();
   await host.getByRole('toolbar').getByRole('button', { name: act }).click();
 }
+
+export async function prepareWheel(host: Page, title: string, prizes: { label: string; stock?: number }[]): Promise<void> {
+  await tab(host, 'Wheel');
+  await host.getByLabel('Name of the wheel').fill(title);
+  for (const [i, { label, stock }] of prizes.entries()) {
+    await host.getByLabel(`Prize ${i + 1}`).fill(label);
+    await host.getByLabel('How many').nth(i).fill(String(stock ?? ''));
+  }
+  await host.getByRole('button', { name: 'Prepare' }).click();
+  await expect(host.getByTestId('wheels').locator('[data-state=prepared]')).toHaveCount(1);
+}
