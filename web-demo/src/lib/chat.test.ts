@@ -229,4 +229,14 @@ describe('drafts', () => {
     expect(chat.addDraft('2', 'b', 0)).not.toBeNull();
     expect(chat.addDraft('3', 'c', 0)).toBeNull();
   });
+
+  it('keeps the rows that have not changed, so that a page redraws only what is new', () => {
+    const chat = new ChatList();
+    for (let seq = 1; seq <= 3; seq++) chat.add(message(seq));
+    const before = chat.view().rows;
+    chat.remove('id2');
+    chat.add(message(4));
+    const after = chat.view().rows;
+    expect(after.map((row, i) => row === before[i])).toEqual([true, false, true, false]);
+  });
 });

@@ -49,6 +49,8 @@ interface Entry {
   era: number;
   key: string;
   deleted: boolean;
+  /** As it was shown last; undefined when it has changed since. A row that stays the same object costs the page nothing. */
+  row?: Row;
 }
 
 const isBefore = (a: Entry, b: Entry) => a.era < b.era || (a.era === b.era && a.message.seq < b.message.seq);
@@ -66,8 +68,7 @@ export interface ChatOptions {
 }
 
 export class ChatList {
-  /** Id of this page's user; own messages are marked. */
-  me = '';
+  #me = '';
   #entries: Entry[] = [];
   #byId = new Map<string, Entry>();
   #drafts = new Map<string, Draft>();
@@ -92,6 +93,13 @@ export class ChatList {
     this.#schedule = options.schedule ?? queueMicrotask;
   }
 
+  /** Id of this page's user; own messages are marked. */
+  set me(id: string) {
+    if (id === this.#me) return;
+    this.#me = id;
+    for (const entry of this.#entries) entry.row = undefined;
+  }
+
   /** Store contract: calls `run` now and after every change. */
   subscribe(run: (view: ChatView) => void): () => void {
     this.#subscribers.add(run);
@@ -104,9 +112,9 @@ export class ChatList {
     const rows: Row[] = [];
     for (const entry of this.#entries) {
       const hole = this.#holes.find((hole) => entry.era === hole.era && entry.message.seq === hole.before);
-      if (hole) rows.push({ kind: 'hole', key: `hole-${hole.era}-${hole.after}`, hole });
-      const own = entry.message.user.id === this.me;
-      rows.push({ kind: 'message', key: entry.key, message: entry.message, own, deleted: entry.deleted });
+      if (hole) rows.push({ kind: 'hole', key: `hole-${hole.era}-${hole.after}`, hole: { ...hole } });
+      const { key, message, deleted } = entry;
+      rows.push((entry.row ??= { kind: 'message', key, message, own: message.user.id === this.#me, deleted }));
     }
     for (const draft of this.#drafts.values()) {
       if (!this.#shadows.has(draft.clientId)) rows.push({ kind: 'draft', key: draft.clientId, draft });
@@ -193,6 +201,7 @@ export class ChatList {
     if (entry) {
       entry.deleted = true;
       entry.message = { ...entry.message, text: '' };
+      entry.row = undefined;
       this.#changed();
     } else if (this.#deletedEarly.size < 200) {
       this.#deletedEarly.add(id);
@@ -268,7 +277,7 @@ export class ChatList {
    * the oldest one with that text hides until the acknowledgement tells for certain.
    */
   #shadow(message: ChatMessage): string | undefined {
-    if (message.user.id !== this.me) return undefined;
+    if (message.user.id !== this.#me) return undefined;
     for (const draft of this.#drafts.values()) {
       if (draft.state === 'failed' || draft.text !== message.text || this.#shadows.has(draft.clientId)) continue;
       // A held one has its acknowledgement behind it: this is its approval.
@@ -282,7 +291,10 @@ export class ChatList {
   /** The broadcast was another one with the same text, from another page of this user: it gives the draft's key back. */
   #unshadow(clientId: string): void {
     const entry = this.#byId.get(this.#shadows.get(clientId) ?? '');
-    if (entry) entry.key = entry.message.id;
+    if (entry) {
+      entry.key = entry.message.id;
+      entry.row = undefined;
+    }
     this.#shadows.delete(clientId);
   }
 
