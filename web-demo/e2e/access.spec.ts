@@ -7,7 +7,13 @@ import { desktop, phase, say, test, texts } from './show';
 
 async function findings(page: Page): Promise<string[]> {
   // What still comes in is half transparent, and would be judged so.
-  await page.evaluate(() => Promise.all(document.getAnimations().map((animation) => animation.effect?.getComputedTiming().iterations !== Infinity && animation.finished)));
+  await page.evaluate(() =>
+    Promise.all(
+      document
+        .getAnimations()
+        .map((animation) => animation.effect?.getComputedTiming().iterations !== Infinity && animation.finished),
+    ),
+  );
   const { violations } = await new AxeBuilder({ page }).analyze();
   return violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.target.join(' ')}: ${node.failureSummary}`));
 }
@@ -87,7 +93,11 @@ test('a page on top takes the focus and gives it back', async ({ show }) => {
 test('who wants less motion gets none: no floats, no turning', async ({ show }) => {
   const { page, tell, injected } = await fullShow(show, { reducedMotion: 'reduce' });
   fill(tell);
-  injected.answer('wheel:spin', () => ({ ok: true, spin: { id: 's1', prize: { id: 'ten', label: '10% off', weight: 6 } }, spinsLeft: 0 }));
+  injected.answer('wheel:spin', () => ({
+    ok: true,
+    spin: { id: 's1', prize: { id: 'ten', label: '10% off', weight: 6 } },
+    spinsLeft: 0,
+  }));
   await page.locator('button[data-kind=wheel]').click();
   await page.getByRole('button', { name: 'Spin the wheel' }).click();
   await expect(page.getByTestId('spin-result')).toHaveText('You won: 10% off!');

@@ -86,7 +86,8 @@ test('a reply shows what it answers', async ({ show }) => {
   await onMessage(two, 'Is it cotton?', 'Reply');
   await expect(two.getByTestId('replying')).toContainText('Asha Rao');
   await say(two, 'Half of it');
-  for (const page of [host, one]) await expect(page.getByTestId('message').filter({ hasText: 'Half of it' })).toContainText('Asha Rao: Is it cotton?');
+  for (const page of [host, one])
+    await expect(page.getByTestId('message').filter({ hasText: 'Half of it' })).toContainText('Asha Rao: Is it cotton?');
   await shot(one, 'reply-phone');
 });
 

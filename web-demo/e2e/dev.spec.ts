@@ -6,7 +6,10 @@ import { phase, say, texts } from './show';
 test('the links of a development run open the console, two viewers and a guest', async ({ browser }) => {
   const gateway = await Gateway.development();
   try {
-    const links = await expect.poll(() => gateway.links()).toHaveLength(4).then(() => gateway.links());
+    const links = await expect
+      .poll(() => gateway.links())
+      .toHaveLength(4)
+      .then(() => gateway.links());
     const [host, asha, ravi, guest] = await Promise.all(
       links.map(async (link) => {
         const page = await (await browser.newContext()).newPage();
@@ -20,7 +23,8 @@ test('the links of a development run open the console, two viewers and a guest',
     for (const page of [asha, ravi, guest]) await expect(phase(page)).toHaveAttribute('data-phase', 'live');
     await say(asha, 'namaste');
     await say(host, 'welcome');
-    for (const page of [host, asha, ravi, guest]) await expect.poll(() => texts(page).then((all) => all.sort())).toEqual(['namaste', 'welcome']);
+    for (const page of [host, asha, ravi, guest])
+      await expect.poll(() => texts(page).then((all) => all.sort())).toEqual(['namaste', 'welcome']);
     await expect(guest.getByTestId('guest-hint')).toBeVisible();
     for (const page of [host, asha, ravi, guest]) await page.context().close();
   } finally {

@@ -17,7 +17,14 @@ for (const [name, look] of [
     const { page, tell } = await fullShow(show, look);
     fill(tell);
     await expect(offers(page)).toHaveCount(4);
-    const message = { id: 'x', stream: show.stream, seq: 0, at: Date.now(), user: { id: 'meena', name: 'Meena', role: 'supplier' }, text: 'Free delivery above ₹999 today. Ask me anything below!' };
+    const message = {
+      id: 'x',
+      stream: show.stream,
+      seq: 0,
+      at: Date.now(),
+      user: { id: 'meena', name: 'Meena', role: 'supplier' },
+      text: 'Free delivery above ₹999 today. Ask me anything below!',
+    };
     tell('chat:pinned', { message });
     await page.getByTestId('heart').click();
     await shot(page, `full-${name}`);

@@ -23,7 +23,8 @@ test('the viewer reads Hindi, also after a reload', async ({ show }) => {
   await expect(phase(page)).toHaveAttribute('data-phase', 'live');
   fill(tell);
   await expect(page.getByTestId('claim')).toHaveText('पाएँ');
-  const ofPeople = /^(EN|MT|Meena|Textiles|Asha|Rao|Handloom|sarees?|from|Chanderi|Is|the|blue|one|pure|cotton|peacock|with|zari|border|Diwali|wheel|Which|colour|should|we|unpack|next|Cotton|dupatta|red)$/;
+  const ofPeople =
+    /^(EN|MT|Meena|Textiles|Asha|Rao|Handloom|sarees?|from|Chanderi|Is|the|blue|one|pure|cotton|peacock|with|zari|border|Diwali|wheel|Which|colour|should|we|unpack|next|Cotton|dupatta|red)$/;
   expect(await latin(page, ofPeople)).toEqual([]);
   expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)).toBeLessThanOrEqual(0);
 });

@@ -1,6 +1,12 @@
 /** Things to sell, win, vote and ask for. */
 export const products = [
-  { id: 'blue', title: 'Chanderi saree, peacock blue, with zari border', price: { amount: 249_900, currency: 'INR' }, stock: 12, url: 'https://shop.example/blue' },
+  {
+    id: 'blue',
+    title: 'Chanderi saree, peacock blue, with zari border',
+    price: { amount: 249_900, currency: 'INR' },
+    stock: 12,
+    url: 'https://shop.example/blue',
+  },
   { id: 'red', title: 'Cotton dupatta, red', price: { amount: 79_900, currency: 'INR' }, stock: 40 },
   { id: 'bag', title: 'हाथ से बना झोला', price: { amount: 39_900, currency: 'INR' }, stock: 0 },
 ];
@@ -42,5 +48,12 @@ export const poll = (now: number) => ({
 
 export const questions = [
   { id: 'q1', text: 'Is the border real zari?', user: { id: 'ravi', name: 'Ravi Kumar' }, votes: 23, status: 'open' },
-  { id: 'q2', text: 'Do you ship to Kochi?', user: { id: 'fatima', name: 'Fatima S' }, votes: 31, status: 'answered', answer: 'Yes, in three to four days.' },
+  {
+    id: 'q2',
+    text: 'Do you ship to Kochi?',
+    user: { id: 'fatima', name: 'Fatima S' },
+    votes: 31,
+    status: 'answered',
+    answer: 'Yes, in three to four days.',
+  },
 ];

@@ -12,7 +12,10 @@ export async function addProduct(host: Page, title: string, price: string, stock
   await expect(host.getByTestId('shelf')).toContainText(title);
 }
 
-export async function prepareDrop(host: Page, drop: { price: string; stock: number; perUser?: number; opensAfter?: number }): Promise<void> {
+export async function prepareDrop(
+  host: Page,
+  drop: { price: string; stock: number; perUser?: number; opensAfter?: number },
+): Promise<void> {
   await tab(host, 'Drops');
   await host.getByLabel('Price in the drop (₹)').fill(drop.price);
   await host.getByLabel('Pieces').fill(String(drop.stock));
@@ -33,7 +36,10 @@ export async function prepareWheel(host: Page, title: string, prizes: { label: s
   await host.getByLabel('Name of the wheel').fill(title);
   for (const [i, { label, stock }] of prizes.entries()) {
     await host.getByLabel(`Prize ${i + 1}`).fill(label);
-    await host.getByLabel('How many').nth(i).fill(String(stock ?? ''));
+    await host
+      .getByLabel('How many')
+      .nth(i)
+      .fill(String(stock ?? ''));
   }
   await host.getByRole('button', { name: 'Prepare' }).click();
   await expect(host.getByTestId('wheels').locator('[data-state=prepared]')).toHaveCount(1);

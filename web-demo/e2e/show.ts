@@ -59,7 +59,12 @@ export class Show {
 
   private async open(path: string, person: Person | null, look: Look): Promise<Page> {
     const { viewport = phone, colorScheme = 'light', reducedMotion, locale } = look;
-    const context = await this.browser.newContext({ viewport, colorScheme, ...(reducedMotion && { reducedMotion }), ...(locale && { locale }) });
+    const context = await this.browser.newContext({
+      viewport,
+      colorScheme,
+      ...(reducedMotion && { reducedMotion }),
+      ...(locale && { locale }),
+    });
     this.contexts.push(context);
     if (look.inject) look.inject(await Injected.into(context));
     const page = await context.newPage();

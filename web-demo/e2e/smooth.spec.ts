@@ -29,7 +29,8 @@ async function frames(page: Page): Promise<() => Promise<string>> {
   });
   return async () => {
     const after = await spent();
-    const share = (name: 'script' | 'layout') => `${(((after[name] - before[name]) / (after.at - before.at)) * 100).toFixed(1)} % ${name}`;
+    const share = (name: 'script' | 'layout') =>
+      `${(((after[name] - before[name]) / (after.at - before.at)) * 100).toFixed(1)} % ${name}`;
     const late = await page.evaluate(() => {
       const all = (window as unknown as { frames: number[] & { done?: true } }).frames;
       all.done = true;

@@ -48,7 +48,11 @@ test('the wheel shows its secret when it is closed', async ({ show }) => {
     const [wheel] = window.haat?.live.state.stream?.wheels ?? [];
     return { seed: wheel?.seed, seedHash: wheel?.seedHash };
   });
-  expect(createHash('sha256').update(Buffer.from(proof.seed ?? '', 'hex')).digest('hex')).toBe(proof.seedHash);
+  expect(
+    createHash('sha256')
+      .update(Buffer.from(proof.seed ?? '', 'hex'))
+      .digest('hex'),
+  ).toBe(proof.seedHash);
 });
 
 test('a spin whose answer is lost is made once', async ({ show }) => {

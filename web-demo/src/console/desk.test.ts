@@ -21,7 +21,13 @@ function setUp() {
   desk.held.subscribe((all) => (held = all));
   let seq = 0;
   const say = (event: string, body: object) => socket.fire(event, { stream: 'main', seq: ++seq, ...body });
-  return { socket, desk, say, log: () => log.map(({ what, about, by, sold }) => [what, about, by, sold]), held: () => held.map(({ id }) => id) };
+  return {
+    socket,
+    desk,
+    say,
+    log: () => log.map(({ what, about, by, sold }) => [what, about, by, sold]),
+    held: () => held.map(({ id }) => id),
+  };
 }
 
 describe('the log', () => {
@@ -49,6 +55,19 @@ describe('the log', () => {
       ['failed', 'user:ban', '', undefined],
       ['muted', 'Asha', '', undefined],
     ]);
+  });
+
+  it('outlives a reload', () => {
+    const kept = new Map<string, string>();
+    vi.stubGlobal('sessionStorage', {
+      getItem: (key: string) => kept.get(key) ?? null,
+      setItem: (key: string, value: string) => void kept.set(key, value),
+    });
+    setUp().say('notice', { text: 'before' });
+    vi.advanceTimersByTime(1000);
+    const after = setUp();
+    after.say('notice', { text: 'after' });
+    expect(after.log().map(([, about]) => about)).toEqual(['after', 'before']);
   });
 
   it('stays small in a long show', () => {
@@ -79,7 +98,17 @@ describe('figures', () => {
     const { socket, desk } = setUp();
     const seen: number[] = [];
     const stop = desk.figures.subscribe(({ samples }) => seen.push(samples.length));
-    const stats = { viewers: 3, peakViewers: 5, uniqueViewers: 9, messages: 7, messagesPerSecond: 1, reactions: { heart: 4 }, claims: 1, revenue: [saree.price], spins: 0 };
+    const stats = {
+      viewers: 3,
+      peakViewers: 5,
+      uniqueViewers: 9,
+      messages: 7,
+      messagesPerSecond: 1,
+      reactions: { heart: 4 },
+      claims: 1,
+      revenue: [saree.price],
+      spins: 0,
+    };
     socket.take('stream:stats').reply({ ok: true, stats });
     await vi.advanceTimersByTimeAsync(2000);
     socket.take('stream:stats').reply({ ok: true, stats });
@@ -96,7 +125,10 @@ describe('figures', () => {
 describe('what is prepared', () => {
   it('is still there after a reload', () => {
     const kept = new Map<string, string>();
-    vi.stubGlobal('localStorage', { getItem: (key: string) => kept.get(key) ?? null, setItem: (key: string, value: string) => void kept.set(key, value) });
+    vi.stubGlobal('localStorage', {
+      getItem: (key: string) => kept.get(key) ?? null,
+      setItem: (key: string, value: string) => void kept.set(key, value),
+    });
     const before = new Prepared('main');
     before.put('drops', { id: 'd1', product: 'p1', price: saree.price, stock: 5 });
     before.put('drops', { id: 'd1', product: 'p1', price: saree.price, stock: 6 });

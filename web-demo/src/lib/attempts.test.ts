@@ -30,16 +30,19 @@ describe('attempts', () => {
     expect(asked).toHaveLength(1);
   });
 
-  it.each(['sold_out', 'limit_reached', 'closed', 'paused', 'ended'])('take %s as an answer, and the next tap as a new request', (code) => {
-    const { attempts, asked, last } = setUp();
-    attempts.tap('a');
-    last().done(no(code));
-    expect(attempts.all).toMatchObject({ a: { state: 'refused', error: { code } } });
-    vi.advanceTimersByTime(60_000);
-    expect(asked).toHaveLength(1);
-    attempts.tap('a');
-    expect(asked[1]?.requestId).not.toBe(asked[0]?.requestId);
-  });
+  it.each(['sold_out', 'limit_reached', 'closed', 'paused', 'ended'])(
+    'take %s as an answer, and the next tap as a new request',
+    (code) => {
+      const { attempts, asked, last } = setUp();
+      attempts.tap('a');
+      last().done(no(code));
+      expect(attempts.all).toMatchObject({ a: { state: 'refused', error: { code } } });
+      vi.advanceTimersByTime(60_000);
+      expect(asked).toHaveLength(1);
+      attempts.tap('a');
+      expect(asked[1]?.requestId).not.toBe(asked[0]?.requestId);
+    },
+  );
 
   it('repeat the same request while the outcome is not known', () => {
     const { attempts, asked, last } = setUp();

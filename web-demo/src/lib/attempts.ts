@@ -56,7 +56,8 @@ export class Attempts<T> {
     this.#key = key;
     this.#all = recall<Record<string, Attempt<T>>>('session', key, {});
     // Whatever was on its way when the page went is not known.
-    for (const [id, attempt] of Object.entries(this.#all)) if (attempt.state === 'asking') this.#change(id, { ...attempt, state: 'unknown' });
+    for (const [id, attempt] of Object.entries(this.#all))
+      if (attempt.state === 'asking') this.#change(id, { ...attempt, state: 'unknown' });
     this.#tell();
   }
 
@@ -73,7 +74,8 @@ export class Attempts<T> {
   start(): void {
     this.#ready = true;
     this.#repeats.clear();
-    for (const [id, attempt] of Object.entries(this.#all)) if (attempt.state === 'unknown') this.#send(id, { ...attempt, state: 'asking' });
+    for (const [id, attempt] of Object.entries(this.#all))
+      if (attempt.state === 'unknown') this.#send(id, { ...attempt, state: 'asking' });
   }
 
   /** The connection is gone: answers that are not here yet will not come. */
@@ -81,7 +83,8 @@ export class Attempts<T> {
     this.#ready = false;
     for (const timer of this.#timers.values()) clearTimeout(timer);
     this.#timers.clear();
-    for (const [id, attempt] of Object.entries(this.#all)) if (attempt.state === 'asking') this.#change(id, { ...attempt, state: 'unknown' });
+    for (const [id, attempt] of Object.entries(this.#all))
+      if (attempt.state === 'asking') this.#change(id, { ...attempt, state: 'unknown' });
   }
 
   #send(id: string, attempt: Attempt<T>): void {

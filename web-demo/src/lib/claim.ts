@@ -28,7 +28,8 @@ export function claimView(
   const say = (label: string, note = '', tone: ClaimView['tone'] = 'plain', enabled = false) => ({ label, note, tone, enabled });
   if (attempt?.state === 'asking') return say(offer.claiming);
   if (attempt?.state === 'unknown') return say(words.tryAgain, offer.unknown, 'bad', true);
-  if (attempt?.state === 'refused' && attempt.error?.code === 'limit_reached') return say(times ? offer.got : offer.limit, mine || offer.limit, times ? 'good' : 'plain');
+  if (attempt?.state === 'refused' && attempt.error?.code === 'limit_reached')
+    return say(times ? offer.got : offer.limit, mine || offer.limit, times ? 'good' : 'plain');
   if (times) {
     const more = phase === 'open' && times < drop.perUser;
     return more ? say(offer.another, mine, 'good', true) : say(offer.got, mine, 'good');

@@ -22,7 +22,8 @@ export class NewsFeed {
   #subscribers = new Set<(news: News | null) => void>();
 
   constructor(live: Pick<Live, 'on' | 'state'>) {
-    const title = (product: Parameters<typeof productOf>[1]) => (live.state.stream && productOf(live.state.stream, product)?.title) ?? '';
+    const title = (product: Parameters<typeof productOf>[1]) =>
+      (live.state.stream && productOf(live.state.stream, product)?.title) ?? '';
     live.on('drop:opened', ({ drop }) => this.tell({ kind: 'drop', text: title(drop.product) }));
     live.on('wheel:opened', ({ wheel }) => this.tell({ kind: 'wheel', text: wheel.title }));
     live.on('poll:opened', ({ poll }) => this.tell({ kind: 'poll', text: poll.question }));

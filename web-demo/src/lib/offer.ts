@@ -14,7 +14,8 @@ export function dropPhase(drop: Drop, now: number): DropPhase {
 const isOver = ({ endsAt }: { endsAt?: number }, now: number) => endsAt !== undefined && endsAt <= now;
 
 /** A wheel or poll still takes part in the show. */
-export const isOpen = (thing: Wheel | Poll, now: number) => thing.status !== 'closed' && thing.status !== 'paused' && !isOver(thing, now);
+export const isOpen = (thing: Wheel | Poll, now: number) =>
+  thing.status !== 'closed' && thing.status !== 'paused' && !isOver(thing, now);
 
 /** A closed offer stays for a while, so that nobody wonders where it went. */
 const lingerMs = 60_000;

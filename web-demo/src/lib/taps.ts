@@ -42,7 +42,8 @@ export class Taps {
     for (const [kind, count] of taps) {
       this.send(kind, count, (reply) => {
         if (!reply || reply.ok) return;
-        if (reply.error.code === 'rate_limited') this.#restUntil = Date.now() + Math.min(reply.error.retryAfterMs ?? 1000, 10_000);
+        if (reply.error.code === 'rate_limited')
+          this.#restUntil = Date.now() + Math.min(reply.error.retryAfterMs ?? 1000, 10_000);
         else this.failed(reply.error);
       });
     }

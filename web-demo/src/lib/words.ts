@@ -59,5 +59,9 @@ export const errorText = (words: Words, error: Pick<CommandError, 'code'>) => wo
 export function timeOfDay(at: number, language: Language): string {
   const date = new Date(at);
   const isToday = date.toDateString() === new Date().toDateString();
-  return date.toLocaleString(`${language}-IN`, { hour: 'numeric', minute: '2-digit', ...(!isToday && { day: 'numeric', month: 'short' }) });
+  return date.toLocaleString(`${language}-IN`, {
+    hour: 'numeric',
+    minute: '2-digit',
+    ...(!isToday && { day: 'numeric', month: 'short' }),
+  });
 }
