@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use haat_adapter::{
-    Adapter, Broadcast, Health, Inbound, QueueFull, Replies, Request, RequestError,
+    Adapter, Broadcast, Health, Inbound, Market, QueueFull, Replies, Request, RequestError,
     memory::{Engine, Limits},
     redis::{self, Mode, RedisSettings},
 };
@@ -50,20 +50,25 @@ fn memory_sale() -> Sale {
 
 /// Gateways on one Redis, which ends with the fleet.
 async fn redis_fleet(mode: Mode) -> Fleet {
+    redis_sale(mode).await.fleet
+}
+
+/// The same, with what they sell.
+async fn redis_sale(mode: Mode) -> Sale {
     let server = Arc::new(Server::start());
     let settings = RedisSettings { mode: Some(mode), ..RedisSettings::new(server.url()) };
-    fleet_on(settings, move || server.command::<()>("FLUSHALL")).await
+    sale_on(settings, move || server.command::<()>("FLUSHALL")).await
 }
 
 /// Gateways on a Cluster that is used for many cases, with names of their own.
-async fn cluster_fleet(cluster: Arc<Cluster>, case: &str) -> Fleet {
+async fn cluster_sale(cluster: Arc<Cluster>, case: &str) -> Sale {
     let (prefix, channel_prefix) = (case.to_owned(), case.to_owned());
     let settings = RedisSettings { prefix, channel_prefix, ..RedisSettings::new(cluster.url()) };
-    fleet_on(settings, move || cluster.flush()).await
+    sale_on(settings, move || cluster.flush()).await
 }
 
-async fn fleet_on(settings: RedisSettings, flush: impl Fn() + 'static) -> Fleet {
-    let mut gateways = Vec::new();
+async fn sale_on(settings: RedisSettings, flush: impl Fn() + 'static) -> Sale {
+    let (mut gateways, mut markets) = (Vec::new(), Vec::<Arc<dyn Market>>::new());
     for index in 0..suite::fleet::GATEWAYS {
         let (name, heard) = (format!("gateway-{index}"), Arc::new(Recorder::default()));
         let inbound: Arc<dyn Inbound> = heard.clone();
@@ -71,17 +76,19 @@ async fn fleet_on(settings: RedisSettings, flush: impl Fn() + 'static) -> Fleet 
         let settings = RedisSettings { limits, ..settings.clone() };
         let engine = redis::Engine::connect(settings, Arc::downgrade(&inbound)).unwrap();
         gateways.push(Gateway { name, store: engine.clone(), adapter: Arc::new(Settled(engine.clone())), heard });
+        markets.push(engine.clone());
         assert_eq!(engine.up(Duration::from_secs(20)).await, Health::Up);
         engine.settle().await;
     }
-    Fleet {
+    let fleet = Fleet {
         gateways,
         pass: Box::new(|time| Box::pin(tokio::time::sleep(time))),
         lose_data: Box::new(move || {
             flush();
             Box::pin(std::future::ready(()))
         }),
-    }
+    };
+    Sale { fleet, markets }
 }
 
 /// An engine whose interest has reached Redis when it is told: the cases send right after.
@@ -115,39 +122,30 @@ impl Adapter for Settled {
     }
 }
 
-macro_rules! classic {
-    ($($module:ident { $($case:ident),+ $(,)? })+) => {
-        mod redis_classic {
+macro_rules! on_redis {
+    ($fixture:ident, $mode:ident, $name:ident, $($module:ident { $($case:ident),+ $(,)? })+) => {
+        mod $name {
             $(mod $module {
                 $(#[tokio::test]
                 async fn $case() {
                     if crate::support::is_there() {
-                        crate::suite::$module::$case(crate::redis_fleet(crate::Mode::Classic).await).await;
+                        crate::suite::$module::$case(crate::$fixture(crate::Mode::$mode).await).await;
                     }
                 })+
             })+
         }
     };
 }
+
+macro_rules! classic { ($($cases:tt)+) => { on_redis!(redis_fleet, Classic, redis_classic, $($cases)+); }; }
+macro_rules! sharded { ($($cases:tt)+) => { on_redis!(redis_fleet, Sharded, redis_sharded, $($cases)+); }; }
+macro_rules! classic_sale { ($($cases:tt)+) => { on_redis!(redis_sale, Classic, redis_classic_market, $($cases)+); }; }
+macro_rules! sharded_sale { ($($cases:tt)+) => { on_redis!(redis_sale, Sharded, redis_sharded_market, $($cases)+); }; }
 
 contract_cases!(classic);
-
-macro_rules! sharded {
-    ($($module:ident { $($case:ident),+ $(,)? })+) => {
-        mod redis_sharded {
-            $(mod $module {
-                $(#[tokio::test]
-                async fn $case() {
-                    if crate::support::is_there() {
-                        crate::suite::$module::$case(crate::redis_fleet(crate::Mode::Sharded).await).await;
-                    }
-                })+
-            })+
-        }
-    };
-}
-
 contract_cases!(sharded);
+market_cases!(classic_sale);
+market_cases!(sharded_sale);
 
 /// A cluster takes seconds to come up: the cases of a module share one.
 macro_rules! cluster {
@@ -158,7 +156,7 @@ macro_rules! cluster {
                 if crate::support::is_there() {
                     let cluster = std::sync::Arc::new(crate::Cluster::start());
                     $(println!("case {}", stringify!($case));
-                    crate::suite::$module::$case(crate::cluster_fleet(cluster.clone(), stringify!($case)).await).await;)+
+                    crate::suite::$module::$case(crate::cluster_sale(cluster.clone(), stringify!($case)).await.fleet).await;)+
                 }
             })+
         }

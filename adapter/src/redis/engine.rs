@@ -17,6 +17,7 @@ use super::{
     classic::Classic,
     dial::Dialer,
     ears, fault,
+    hands::Hands,
     link::{self, Link},
     mouth,
     node::Node,
@@ -41,7 +42,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long `close` may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// The engine. It is the [`Adapter`] and the [`Store`](crate::Store) of one gateway, and stops when it is dropped.
+/// The engine. It is the [`Adapter`], the [`Store`](crate::Store) and the [`Market`](crate::Market) of one gateway, and stops when it is dropped.
 #[derive(Debug)]
 pub struct Engine {
     pub(super) core: Arc<Core>,
@@ -71,6 +72,7 @@ pub(super) struct Core {
     pub(super) pulse: Pulse,
     pub(super) scripts: Scripts,
     pub(super) seen: Seen,
+    pub(super) hands: Hands,
     pub(super) counters: Counters,
     pub(super) inbound: InboundRef,
     pub(super) closed: AtomicBool,
@@ -178,6 +180,7 @@ impl Engine {
             pulse: Pulse::new(settings.node_peers, settings.times.deaf),
             scripts: Scripts::new(),
             seen: Seen::default(),
+            hands: Hands::default(),
             counters: Counters::default(),
             inbound: InboundRef(inbound),
             closed: AtomicBool::new(false),

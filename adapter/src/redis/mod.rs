@@ -19,7 +19,7 @@
 //! | `mouth` | what is published, in order |
 //! | `pulse` | whether the gateway hears itself, and whether Node gateways are there |
 //! | `wire`, `classic`, `sharded` | what gateways say to each other, as Node's adapters spell it |
-//! | `market` | the [`Market`](crate::Market) |
+//! | `market`, `hands` | the [`Market`](crate::Market), and what time it is |
 //! | `store`, `scripts`, `record`, `seen` | the [`Store`](crate::Store), its steps, a log entry's form, how far it was seen |
 //!
 //! One thread of its own does all of it: the gateway's code ([`Inbound`](crate::Inbound)) is called on it, one call at a time, in the order in
@@ -36,6 +36,14 @@
 //! | `<p>:{<s>}:fields` | hash | state fields |
 //! | `<p>:{<s>}:log` | list | the newest entries, see `record` |
 //! | `<p>:{<s>}:once:<key>` | string | the entry that was appended with the key |
+//! | `<p>:{<s>}:pace:<key>` | string | nothing, until the key may be used again |
+//! | `<p>:{<s>}:ledger` | stream | what happened: `kind`, `by`, `data`; for others to read |
+//! | `<p>:{<s>}:counts` | hash | counters of the sale |
+//! | `<p>:{<s>}:takers` | hash | who has had what, see `sale.lua` |
+//! | `<p>:{<s>}:grants`, `:holds` | hash, sorted set | grants by id, and those that may come back, by time |
+//! | `<p>:{<s>}:grants:<pool>` | list | ids of a pool's grants |
+//! | `<p>:{<s>}:book:<name>` | hash | notes |
+//! | `<p>:{<s>}:readers` | hash | who reads the ledger, and how far |
 //! | `<p>:{<s>}:audience`, `:users`, `:crowd` | hash, set, HyperLogLog | leases, counters, peak; users, few or many |
 //! | `<p>:clock` | string | [`Entry::clock`](crate::Entry::clock); in a Cluster `<p>:{<s>}:clock` |
 //! | `<p>:streams` | sorted set | streams that there may be, by the day they were used last |
@@ -79,6 +87,7 @@ mod dial;
 mod ears;
 mod engine;
 mod fault;
+mod hands;
 mod link;
 mod market;
 mod mouth;

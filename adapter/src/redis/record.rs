@@ -5,11 +5,19 @@
 //! ```
 //!
 //! The gateway makes both parts, and the check sums, before it knows the number; Redis puts the line before them and never
-//! looks inside. The first part is the event's name and the changed fields, the second the event's data, which an erased
+//! looks inside, but for [`Append::record`](crate::Append::record). The first part is the event's name and the changed fields, the second the event's data, which an erased
 //! entry lacks (its check sum is `-`). Both are lists of `<bytes>:<text>`. Texts are kept in pieces, between each two of
 //! which the reader writes the number.
 //!
-//! A version other than 1 is a form that this gateway does not know. Whoever changes the form changes the version, and
+//! Where values other than the number belong between the pieces of the data, the line is
+//!
+//! ```text
+//! 2 <epoch> <seq> <clock> <values> <bytes of the first part> <its check sum> <check sum of the second>\n
+//! ```
+//!
+//! with commas between the values, and `-` for the number.
+//!
+//! Another version is a form that this gateway does not know. Whoever changes the form changes the version, and
 //! reads the one before.
 
 use std::{fmt::Write, sync::Arc};
@@ -81,10 +89,14 @@ pub(super) fn entry(stream: &Arc<str>, record: &[u8], epoch: Option<&Arc<str>>) 
     let body = body.get(1..).unwrap_or_default();
     let mut words = head.split(' ');
     let mut word = || words.next().ok_or(BadRecord::Damaged);
-    if word()? != "1" {
-        return Err(BadRecord::Version);
-    }
-    let (written, seq, clock, first) = (word()?, number(word()?)?, number(word()?)?, number(word()?)?);
+    let has_values = match word()? {
+        "1" => false,
+        "2" => true,
+        _ => return Err(BadRecord::Version),
+    };
+    let (written, seq, clock) = (word()?, number(word()?)?, number(word()?)?);
+    let values: Vec<Option<&str>> = if has_values { word()?.split(',').map(value).collect() } else { Vec::new() };
+    let first = number(word()?)?;
     let (first_sum, second_sum) = (word()?, word()?);
     let is_epoch = (1..=16).contains(&written.len());
     if words.next().is_some() || !is_epoch || seq == 0 {
@@ -100,7 +112,7 @@ pub(super) fn entry(stream: &Arc<str>, record: &[u8], epoch: Option<&Arc<str>>) 
         let name: Arc<str> = take(&mut first)?.into();
         let text = match take(&mut first)? {
             "-" => None,
-            count => Some(join(&mut first, Some(number(count)?), &digits)?),
+            count => Some(join(&mut first, Some(number(count)?), &[], &digits)?),
         };
         set.push((name, text));
     }
@@ -108,7 +120,7 @@ pub(super) fn entry(stream: &Arc<str>, record: &[u8], epoch: Option<&Arc<str>>) 
         ERASED.into()
     } else {
         check(second, second_sum)?;
-        join(&mut second, None, &digits)?
+        join(&mut second, None, &values, &digits)?
     };
     let epoch = epoch.cloned().unwrap_or_else(|| written.into());
     Ok(Entry { stream: stream.clone(), position: Position { epoch, seq }, clock, event, data, set })
@@ -133,13 +145,19 @@ fn take<'a>(part: &mut &'a [u8]) -> Result<&'a str, BadRecord> {
     std::str::from_utf8(text).map_err(|_| BadRecord::Damaged)
 }
 
-/// The next texts of a part, `count` of them or all, with the number between each two.
-fn join(part: &mut &[u8], count: Option<u64>, digits: &str) -> Result<Arc<str>, BadRecord> {
+/// A value as Redis writes it down: `-` for the number.
+pub(super) fn value(text: &str) -> Option<&str> {
+    Some(text).filter(|text| *text != "-")
+}
+
+/// The next texts of a part, `count` of them or all, with the values between them, or else the number.
+fn join(part: &mut &[u8], count: Option<u64>, values: &[Option<&str>], digits: &str) -> Result<Arc<str>, BadRecord> {
     let mut text = String::with_capacity(part.len());
     let mut joined = 0;
+    let mut values = values.iter();
     while count.map_or(!part.is_empty(), |count| joined < count) {
         if joined > 0 {
-            text.push_str(digits);
+            text.push_str(values.next().copied().flatten().unwrap_or(digits));
         }
         text.push_str(take(part)?);
         joined += 1;
@@ -185,6 +203,16 @@ mod tests {
     }
 
     #[test]
+    fn shows_values_in_place_of_the_number() {
+        let body = body("poll:closed", &[("f".to_owned(), Some(pieces(&["[", "]"])))], &pieces(&["{", ",", ",", "}"]));
+        let entry = entry(&"s".into(), &record("2 e 42 7 -,0,15", &body), None).unwrap();
+        assert_eq!((&*entry.data, &entry.set[0].1), ("{42,0,15}", &Some("[42]".into())));
+        let short = super::entry(&"s".into(), &record("2 e 42 7 -", &body), None).unwrap();
+        assert_eq!(&*short.data, "{42,42,42}");
+        assert_eq!(super::entry(&"s".into(), &record("2 e 42 7", &body), None), Err(BadRecord::Damaged));
+    }
+
+    #[test]
     fn shows_an_erased_entry_without_its_data() {
         let Body { about, text } = body("chat:message", &[("f".to_owned(), None)], &pieces(&["{}"]));
         let first: usize = about.split(' ').next().unwrap().parse().unwrap();
@@ -197,7 +225,7 @@ mod tests {
     #[test]
     fn knows_a_form_of_the_future_from_a_damaged_one() {
         let stream: Arc<str> = "s".into();
-        assert_eq!(entry(&stream, b"2 whatever\n", None), Err(BadRecord::Version));
+        assert_eq!(entry(&stream, b"3 whatever\n", None), Err(BadRecord::Version));
         for record in ["", "\n", "1\n", "1 e 1 1 0 0\n", "1 e 0 1 0 00000000 00000000\n", "1  1 1 0 00000000 -\n"] {
             assert!(entry(&stream, record.as_bytes(), None).is_err(), "{record:?}");
         }

@@ -1,4 +1,4 @@
-//! The atomic steps of the store, as scripts in `scripts/`. They are loaded on every new connection, and sent whole where
+//! The atomic steps of the store and of the market, as scripts in `scripts/`. They are loaded on every new connection, and sent whole where
 //! Redis has forgotten them. Nothing of a script depends on what a user said: texts are arguments.
 
 use redis::{Cmd, cmd};
@@ -23,38 +23,52 @@ impl Script {
     }
 }
 
-/// All scripts.
-#[derive(Debug)]
-pub(super) struct Scripts {
-    pub(super) append: Script,
-    pub(super) snapshot: Script,
-    pub(super) read: Script,
-    pub(super) history: Script,
-    pub(super) sync: Script,
-    pub(super) settle: Script,
-    pub(super) gateways: Script,
+/// A script of several files, one behind the other.
+macro_rules! script {
+    ($($file:literal),+) => { Script::new(concat!($(include_str!(concat!("scripts/", $file, ".lua"))),+)) };
 }
 
-impl Scripts {
-    pub(super) fn new() -> Self {
-        Self {
-            append: Script::new(include_str!("scripts/append.lua")),
-            snapshot: Script::new(concat!(include_str!("scripts/newest.lua"), include_str!("scripts/snapshot.lua"))),
-            read: Script::new(include_str!("scripts/read.lua")),
-            history: Script::new(concat!(include_str!("scripts/newest.lua"), include_str!("scripts/history.lua"))),
-            sync: Script::new(include_str!("scripts/sync.lua")),
-            settle: Script::new(include_str!("scripts/settle.lua")),
-            gateways: Script::new(include_str!("scripts/gateways.lua")),
+/// All scripts.
+macro_rules! scripts {
+    ($($name:ident: $($file:literal)+;)+) => {
+        /// All scripts.
+        #[derive(Debug)]
+        pub(super) struct Scripts {
+            $(pub(super) $name: Script,)+
         }
-    }
 
-    /// The commands that load them.
-    pub(super) fn load(&self) -> redis::Pipeline {
-        let mut commands = redis::pipe();
-        let Self { append, snapshot, read, history, sync, settle, gateways } = self;
-        for script in [append, snapshot, read, history, sync, settle, gateways] {
-            commands.cmd("SCRIPT").arg("LOAD").arg(script.source);
+        impl Scripts {
+            pub(super) fn new() -> Self {
+                Self { $($name: script!($($file),+),)+ }
+            }
+
+            /// The commands that load them.
+            pub(super) fn load(&self) -> redis::Pipeline {
+                let mut commands = redis::pipe();
+                for script in [$(&self.$name),+] {
+                    commands.cmd("SCRIPT").arg("LOAD").arg(script.source);
+                }
+                commands
+            }
         }
-        commands
-    }
+    };
+}
+
+scripts! {
+    append: "checks" "log" "append";
+    snapshot: "newest" "snapshot";
+    read: "read";
+    history: "newest" "history";
+    sync: "sync";
+    settle: "settle";
+    gateways: "gateways";
+    claim: "checks" "sale" "claim";
+    confirm: "sale" "confirm";
+    tend: "sale" "tend";
+    grants: "sale" "grants";
+    spin: "checks" "log" "sale" "spin";
+    vote: "checks" "sale" "vote";
+    note: "sale" "note";
+    notes: "sale" "notes";
+    reader: "sale" "reader";
 }

@@ -80,7 +80,7 @@ pub struct Limits {
     /// Bytes of one entry, data and changed fields together. Default 1 MiB. More is
     /// [`StoreError::TooLarge`](crate::StoreError::TooLarge).
     pub entry_bytes: usize,
-    /// State fields. Default 64. One more is [`StoreError::TooLarge`](crate::StoreError::TooLarge).
+    /// State fields. Default 512. One more is [`StoreError::TooLarge`](crate::StoreError::TooLarge).
     pub fields: usize,
     /// Bytes of one state field. Default 256 KiB. More is [`StoreError::TooLarge`](crate::StoreError::TooLarge).
     pub field_bytes: usize,
@@ -89,6 +89,12 @@ pub struct Limits {
     pub name_bytes: usize,
     /// Counters. Default 256. One more is not kept.
     pub counters: usize,
+    /// Records of the ledger, or a few more. Default 100,000. The oldest is trimmed.
+    pub ledger_records: usize,
+    /// Claims, spins and votes. Default 1,000,000. One more is [`StoreError::TooLarge`](crate::StoreError::TooLarge).
+    pub takers: usize,
+    /// Notes of a book. Default 10,000. One more is [`StoreError::TooLarge`](crate::StoreError::TooLarge).
+    pub notes: usize,
     /// Bytes of one saved session. Default 16 KiB. More is [`StoreError::TooLarge`](crate::StoreError::TooLarge).
     pub session_bytes: usize,
 }
@@ -140,10 +146,13 @@ impl Default for Limits {
             log_entries: 4_096,
             log_bytes: 4 << 20,
             entry_bytes: 1 << 20,
-            fields: 64,
+            fields: 512,
             field_bytes: 256 << 10,
             name_bytes: 512,
             counters: 256,
+            ledger_records: 100_000,
+            takers: 1_000_000,
+            notes: 10_000,
             session_bytes: 16 << 10,
         }
     }

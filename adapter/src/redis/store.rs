@@ -5,7 +5,7 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use futures::future::BoxFuture;
@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Characters of an epoch: 48 random bits.
-const EPOCH: usize = 8;
+pub(super) const EPOCH: usize = 8;
 /// Up to this many different users are counted exactly.
 const EXACT: usize = 512;
 /// The longest that a lease or a key may last.
@@ -45,17 +45,17 @@ pub(super) fn is_stream(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.bytes().all(good)
 }
 
-fn milliseconds(time: Duration) -> u64 {
+pub(super) fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.min(LONGEST).as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Days since 1970.
-fn today() -> u64 {
+pub(super) fn today() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / DAY
 }
 
 /// A value that has to be of a kind.
-fn value<T: FromRedisValue>(answer: Value, what: &str) -> Result<T, StoreError> {
+pub(super) fn value<T: FromRedisValue>(answer: Value, what: &str) -> Result<T, StoreError> {
     redis::from_redis_value(answer).map_err(|_| Fault::nonsense(what).into())
 }
 
@@ -91,6 +91,11 @@ impl Core {
     pub(super) async fn prepare(&self, node: &Arc<Node>, connection: &MultiplexedConnection) -> Result<(), Fault> {
         let mut connection = connection.clone();
         each(&mut connection, &self.scripts.load()).await?;
+        let asked = Instant::now();
+        let time = each(&mut connection, redis::pipe().cmd("TIME")).await?.pop();
+        if let Some((seconds, micros)) = time.and_then(|time| redis::from_redis_value::<(u64, u64)>(time).ok()) {
+            self.hands.set(seconds.saturating_mul(1000) + micros / 1000, asked);
+        }
         let mut seen = self.seen.all();
         seen.retain(|(stream, _)| self.servers.owns(node, &self.names.key(stream, "meta")));
         for streams in seen.chunks(SETTLED) {
@@ -131,14 +136,17 @@ impl Core {
         }
         let seen = self.seen.furthest(stream);
         let epoch = random_text(EPOCH).map_err(|error| StoreError::Unavailable(format!("no randomness: {error}")))?;
-        let peers = self.for_peers(&append);
-        let keys = ["meta", "fields", "log"].map(|part| self.names.key(stream, part));
+        let peers = self.for_peers(stream, event, data);
+        let keys = ["meta", "fields", "log", "counts", "ledger"].map(|part| self.names.key(stream, part));
         let once_key = self.names.key(stream, &format!("once:{}", once.as_ref().map_or("", |once| &once.key)));
+        let pace = append.pace.as_ref().map_or("", |pace| &pace.key);
+        let pace_key = self.names.key(stream, &format!("pace:{pace}"));
         let clock = self.names.clock(stream);
-        let [meta, fields, log] = &keys;
+        let [meta, fields, log, counts, ledger] = &keys;
+        let keys: [&str; 8] = [meta, fields, log, &clock, &once_key, &pace_key, counts, ledger];
         let written = Written { append: &append, seen: &seen, epoch: &epoch, body: &body, peers: &peers };
         let answer = self
-            .script(&self.scripts.append, &[meta, fields, log, &clock, &once_key], |command| {
+            .script(&self.scripts.append, &keys, |command| {
                 self.append_arguments(command, &written);
             })
             .await?;
@@ -159,10 +167,12 @@ impl Core {
                 Ok(Appended::Repeat(Arc::new(entry)))
             }
             b'C' => {
-                let number: Option<usize> = std::str::from_utf8(rest).ok().and_then(|number| number.parse().ok());
-                let check = number.and_then(|number| checks.get(number.checked_sub(1)?));
-                let (Check::Is(name, _) | Check::IsNot(name, _)) = check.ok_or_else(|| Fault::nonsense("an append"))?;
-                Err(StoreError::Conflict(name.clone()))
+                let number = number(rest).and_then(|number| usize::try_from(number).ok());
+                Err(number.map_or_else(|| Fault::nonsense("an append").into(), |number| failed(checks, number)))
+            }
+            b'P' => {
+                let wait = number(rest).ok_or_else(|| Fault::nonsense("an append"))?;
+                Err(StoreError::TooSoon(Duration::from_millis(wait)))
             }
             b'F' => Err(too_large(format!("more than {} state fields", self.settings.limits.fields))),
             _ => Err(Fault::nonsense("an append").into()),
@@ -170,7 +180,7 @@ impl Core {
     }
 
     /// Puts a stream into the list of streams. If that fails, the next append does it.
-    async fn list(&self, stream: &str) {
+    pub(super) async fn list(&self, stream: &str) {
         let index = self.index();
         let mut command = redis::cmd("ZADD");
         command.arg(&index).arg(today()).arg(stream);
@@ -179,12 +189,12 @@ impl Core {
     }
 
     /// The form of an entry for gateways that know of no log, if there are any: a channel and a message.
-    fn for_peers(&self, append: &Append) -> Option<(String, Vec<Part>)> {
+    pub(super) fn for_peers(&self, stream: &str, event: &str, data: &[String]) -> Option<(String, Vec<Part>)> {
         if !self.pulse.has_node_peers() {
             return None;
         }
-        let room = format!("stream:{}", append.stream);
-        let entry = self.wire.entry(&room, &append.event, &append.data);
+        let room = format!("stream:{stream}");
+        let entry = self.wire.entry(&room, event, data);
         entry
             .inspect_err(|error| {
                 self.counters.unspeakable.add(1);
@@ -213,15 +223,12 @@ impl Core {
         let parts = peers.as_ref().map_or(0, |(_, parts)| parts.len());
         command.arg(append.checks.len()).arg(set.len()).arg(append.erase.len()).arg(parts);
         command.arg(today());
-        for check in &append.checks {
-            let (name, operator, text) = match check {
-                Check::Is(name, Some(text)) => (name, "is", text.as_str()),
-                Check::Is(name, None) => (name, "absent", ""),
-                Check::IsNot(name, Some(text)) => (name, "is-not", text.as_str()),
-                Check::IsNot(name, None) => (name, "present", ""),
-            };
-            command.arg(name).arg(operator).arg(text);
-        }
+        command.arg(append.pace.as_ref().map_or(0, |pace| milliseconds(pace.interval)));
+        let gaps = if append.fill.iter().any(Option::is_some) { append.data.len().saturating_sub(1) } else { 0 };
+        command.arg(gaps).arg(append.forget.len());
+        command.arg(u8::from(append.record.is_some())).arg(append.record.as_deref().unwrap_or_default());
+        command.arg(limits.ledger_records).arg(&append.event);
+        check_arguments(command, &append.checks);
         for (name, pieces) in set {
             let pieces = pieces.as_deref().unwrap_or_default();
             command.arg(name).arg(pieces.len());
@@ -229,30 +236,25 @@ impl Core {
                 command.arg(piece);
             });
         }
+        for gap in 0..gaps {
+            command.arg(append.fill.get(gap).and_then(Option::as_deref).unwrap_or_default());
+        }
         append.erase.iter().for_each(|seq| {
             command.arg(seq);
         });
-        for part in peers.iter().flat_map(|(_, parts)| parts) {
-            match part {
-                Part::Bytes(bytes) => command.arg([b"b", bytes.as_slice()].concat()),
-                Part::Digits => command.arg("d"),
-                Part::Number => command.arg("n"),
-                Part::TextHead(bytes, times) => command.arg(format!("t{bytes} {times}")),
-            };
-        }
+        append.forget.iter().for_each(|name| {
+            command.arg(name);
+        });
+        part_arguments(command, peers.iter().flat_map(|(_, parts)| parts));
     }
 
     /// The bounds that can be told without Redis.
     fn check(&self, append: &Append) -> Result<(), StoreError> {
         let limits = &self.settings.limits;
-        let Append { fill, pace, record, forget, .. } = append;
-        if !fill.is_empty() || pace.is_some() || record.is_some() || !forget.is_empty() {
-            return Err(StoreError::Unavailable("not on Redis yet".to_owned()));
-        }
         if !is_stream(&append.stream) {
             return Err(too_large("a stream's id has 1 to 64 characters of A-Z a-z 0-9 _ -".to_owned()));
         }
-        let key = append.once.iter().map(|once| &once.key);
+        let key = append.once.iter().map(|once| &once.key).chain(append.pace.iter().map(|pace| &pace.key));
         let mut names = [&append.event].into_iter().chain(key).chain(append.set.iter().map(|(name, _)| name));
         if names.any(|name| name.len() > limits.name_bytes) {
             return Err(too_large(format!("a name of more than {} bytes", limits.name_bytes)));
@@ -390,6 +392,7 @@ impl Core {
     // --- audience ---
 
     async fn sync(&self, gateway: &str, lease: Duration, shares: Vec<Share>) -> Result<Vec<Totals>, StoreError> {
+        let asked = Instant::now();
         let known = shares.iter().filter(|share| is_stream(&share.stream));
         let share =
             |share: &Share| (self.names.key(&share.stream, "audience"), self.share(gateway, lease, share, false));
@@ -410,15 +413,17 @@ impl Core {
                 }
                 answer => answer,
             };
-            totals.push(totals_of(answer?)?);
+            let (time, of_stream) = totals_of(answer?)?;
+            self.hands.set(time, asked);
+            totals.push(of_stream);
         }
         Ok(totals)
     }
 
     fn share(&self, gateway: &str, lease: Duration, share: &Share, whole: bool) -> Cmd {
         let limits = &self.settings.limits;
-        let mut command = self.scripts.sync.command(3, whole);
-        for part in ["audience", "users", "crowd"] {
+        let mut command = self.scripts.sync.command(4, whole);
+        for part in ["audience", "users", "crowd", "counts"] {
             command.arg(self.names.key(&share.stream, part));
         }
         let add = share.add.iter().filter(|counter| counter.name.len() <= limits.name_bytes);
@@ -498,12 +503,55 @@ struct Written<'a> {
     peers: &'a Option<(String, Vec<Part>)>,
 }
 
-/// The entry that an append made, from `<0 or 1><epoch> <seq> <clock>`, and whether it is the first of the day.
+/// The error that a check is which does not hold; they are counted from 1.
+pub(super) fn failed(checks: &[Check], number: usize) -> StoreError {
+    match number.checked_sub(1).and_then(|place| checks.get(place)) {
+        Some(Check::Is(name, _) | Check::IsNot(name, _)) => StoreError::Conflict(name.clone()),
+        None => Fault::nonsense("a check").into(),
+    }
+}
+
+fn number(digits: &[u8]) -> Option<u64> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+pub(super) fn check_arguments(command: &mut Cmd, checks: &[Check]) {
+    for check in checks {
+        let (name, operator, text) = match check {
+            Check::Is(name, Some(text)) => (name, "is", text.as_str()),
+            Check::Is(name, None) => (name, "absent", ""),
+            Check::IsNot(name, Some(text)) => (name, "is-not", text.as_str()),
+            Check::IsNot(name, None) => (name, "present", ""),
+        };
+        command.arg(name).arg(operator).arg(text);
+    }
+}
+
+pub(super) fn part_arguments<'a>(command: &mut Cmd, parts: impl IntoIterator<Item = &'a Part>) {
+    for part in parts {
+        match part {
+            Part::Bytes(bytes) => command.arg([b"b", bytes.as_slice()].concat()),
+            Part::Digits => command.arg("d"),
+            Part::Number => command.arg("n"),
+            Part::TextHead(bytes, times) => command.arg(format!("t{bytes} {times}")),
+        };
+    }
+}
+
+/// The entry that an append made, from `<0 or 1><epoch> <seq> <clock>` and the values of its gaps, and whether it is the first
+/// of the day.
 fn new_entry(append: &Append, answer: &[u8]) -> Option<(Entry, bool)> {
     let answer = std::str::from_utf8(answer).ok()?;
     let (first_today, rest) = answer.split_at_checked(1)?;
     let mut words = rest.split(' ');
     let (epoch, digits, clock) = (words.next()?, words.next()?, words.next()?);
+    let mut data = String::new();
+    for (place, piece) in append.data.iter().enumerate() {
+        if place > 0 {
+            data.push_str(words.next().and_then(record::value).unwrap_or(digits));
+        }
+        data.push_str(piece);
+    }
     let set = append
         .set
         .iter()
@@ -513,32 +561,33 @@ fn new_entry(append: &Append, answer: &[u8]) -> Option<(Entry, bool)> {
         position: Position { epoch: epoch.into(), seq: digits.parse().ok()? },
         clock: clock.parse().ok()?,
         event: append.event.as_str().into(),
-        data: append.data.join(digits).into(),
+        data: data.into(),
         set: set.collect(),
     };
     Some((entry, first_today == "1"))
 }
 
-fn totals_of(answer: Value) -> Result<Totals, StoreError> {
+/// The time, and the totals.
+fn totals_of(answer: Value) -> Result<(u64, Totals), StoreError> {
     let what = "a share";
     let words: Vec<String> = value(answer, what)?;
     let number = |word: Option<&String>| -> Result<u64, StoreError> {
         word.and_then(|word| word.parse().ok()).ok_or_else(|| Fault::nonsense(what).into())
     };
     let mut totals = Totals {
-        viewers: number(words.first())?,
-        peak: number(words.get(1))?,
-        unique: number(words.get(2))?,
+        viewers: number(words.get(1))?,
+        peak: number(words.get(2))?,
+        unique: number(words.get(3))?,
         counters: Vec::with_capacity(words.len() / 2),
     };
-    for pair in words.get(3..).unwrap_or_default().chunks_exact(2) {
+    for pair in words.get(4..).unwrap_or_default().chunks_exact(2) {
         totals.counters.push(Counter { name: pair[0].clone(), value: number(pair.get(1))? });
     }
     totals.counters.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    Ok(totals)
+    Ok((number(words.first())?, totals))
 }
 
-fn too_large(what: String) -> StoreError {
+pub(super) fn too_large(what: String) -> StoreError {
     StoreError::TooLarge(what)
 }
 
