@@ -4,123 +4,54 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
+#[path = "support/fleet.rs"]
+mod fleet;
 mod support;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-
+use fleet::Fleet;
 use haat_adapter::{
     Market,
     memory::{Engine, Limits},
 };
-use serde_json::{Value, json};
-use support::{World, live::product};
-
-const USERS: u64 = 2_000;
-const CLAIMS: u64 = 5_000;
-const STOCK: u64 = 100;
-const SHARE: u64 = 3;
-const TASKS: u64 = 16;
-
-/// Scatters a number: the same ones for the same seed.
-fn scatter(seed: u64, number: u64) -> u64 {
-    let mut x = seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
-}
-
-/// What a user asks for: the requests' names, and how many.
-type Asked = Vec<(String, u64)>;
-
-fn asks(seed: u64) -> HashMap<u64, Asked> {
-    let mut asks = HashMap::<u64, Asked>::new();
-    for number in 0..CLAIMS {
-        let random = scatter(seed, number);
-        let asked = asks.entry(random % USERS).or_default();
-        let repeated = asked.last().cloned().filter(|_| random >> 20 & 3 == 0);
-        asked.push(repeated.unwrap_or_else(|| (format!("r{number}"), 1 + (random >> 30) % 2)));
-    }
-    asks
-}
+use serde_json::json;
+use support::{Client, World, fire, token};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_sold_twice() {
-    let seed = std::env::var("HAAT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand_seed);
-    println!("HAAT_SEED={seed}");
+    let seed = fire::seed();
     let engine = Engine::new(Limits::default());
     let (one, other) = (World::join(&engine, &[]).await, World::join(&engine, &[]).await);
     let mut host = one.host().await;
-    host.ok("product:put", json!({ "product": product("saree") })).await;
-    let drop = json!({
-        "id": "d1", "product": "saree", "price": { "amount": 100, "currency": "INR" }, "stock": STOCK, "perUser": SHARE,
-    });
-    host.ok("drop:open", json!({ "drop": drop })).await;
-
-    let mut queues: Vec<Vec<(u64, Asked)>> = (0..TASKS).map(|_| Vec::new()).collect();
-    for (user, asked) in asks(seed) {
-        queues[(scatter(seed, user) % TASKS) as usize].push((user, asked));
-    }
-    let addresses = [one.address, other.address];
-    let tasks = queues.into_iter().enumerate().map(|(task, queue)| {
-        tokio::spawn(async move {
-            let mut answers = Vec::new();
-            for (user, asked) in queue {
-                let sub = format!("user-{user}");
-                let auth = json!({ "token": support::token(&sub, "viewer", &[]) });
-                let mut client = support::Client::connect(addresses[(task + user as usize) % 2], &auth).await;
-                client.join("main").await;
-                let mut sent = Vec::new();
-                for (request, quantity) in asked {
-                    let body = json!({ "stream": "main", "drop": "d1", "quantity": quantity, "requestId": request });
-                    sent.push((client.send("drop:claim", &body).await, request));
-                }
-                for (id, request) in sent {
-                    answers.push((sub.clone(), request, client.answer(id).await));
-                }
-            }
-            answers
-        })
-    });
-    let mut answers = Vec::new();
-    for task in tasks.collect::<Vec<_>>() {
-        answers.extend(task.await.unwrap());
-    }
-    assert_eq!(answers.len() as u64, CLAIMS);
-    check(&engine, &answers).await;
-    let closed = host.ok("drop:close", json!({ "drop": "d1" })).await;
-    assert_eq!(closed["drop"]["left"], 0);
-    assert_eq!(host.next("drop:closed").await["sold"], STOCK);
-}
-
-fn rand_seed() -> u64 {
-    let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).unwrap();
-    u64::from_le_bytes(bytes) >> 1
-}
-
-/// The answers that clients got, the ledger, and the bounds are one story.
-async fn check(engine: &Engine, answers: &[(String, String, Value)]) {
-    let mut granted = BTreeMap::<String, Value>::new();
-    let (mut by_request, mut shares) = (HashMap::<(String, String), String>::new(), HashMap::<String, u64>::new());
-    for (user, request, answer) in answers {
-        if answer["ok"] != true {
-            let code = answer["error"]["code"].as_str().unwrap();
-            assert!(["sold_out", "limit_reached"].contains(&code), "{answer}");
-            continue;
-        }
-        let claim = &answer["claim"];
-        let id = claim["id"].as_str().unwrap().to_owned();
-        let first = by_request.entry((user.clone(), request.clone())).or_insert_with(|| id.clone());
-        assert_eq!(*first, id, "a repetition got another claim");
-        if granted.insert(id, claim.clone()).is_none() {
-            *shares.entry(user.clone()).or_default() += claim["quantity"].as_u64().unwrap();
-        }
-    }
-    let sold: u64 = shares.values().sum();
-    assert_eq!(sold, STOCK, "as many as there are, and no more");
-    assert!(shares.values().all(|share| *share <= SHARE), "{shares:?}");
+    fire::open(&mut host).await;
+    let answers = fire::storm([one.address, other.address], seed).await;
     let ledger = engine.ledger("main", "", 100_000).await.unwrap();
-    let claims: HashSet<&str> = ledger.iter().filter(|r| &*r.kind == "claim").map(|record| &*record.data).collect();
-    let told: HashSet<String> = granted.values().map(|claim| claim.to_string()).collect();
-    assert_eq!(claims, told.iter().map(String::as_str).collect(), "the ledger has what the clients were told");
+    let claims = ledger.iter().filter(|record| &*record.kind == "claim").map(|record| record.data.to_string());
+    fire::check(&claims.collect::<Vec<_>>(), &answers);
+    fire::close(&mut host).await;
+}
+
+/// Two processes on one Redis, whose ledger is read as an order system would.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_sold_twice_on_redis() {
+    let Some(fleet) = Fleet::start().await else { return };
+    let seed = fire::seed();
+    let gateways = fleet.gateways(2, &[]).await;
+    let auth = json!({ "token": token("supplier", "supplier", &["main"]) });
+    let mut host = Client::connect(gateways[0].public, &auth).await;
+    let started = host.call("stream:start", &json!({ "stream": "main", "title": "Sale" })).await;
+    assert_eq!(started["ok"], true, "{started}");
+    host.join("main").await;
+    fire::open(&mut host).await;
+    let answers = fire::storm([gateways[0].public, gateways[1].public], seed).await;
+
+    type Records = Vec<(String, Vec<(String, String)>)>;
+    let mut range = redis::cmd("XRANGE");
+    range.arg("haat:{main}:ledger").arg("-").arg("+");
+    let records: Records = range.query(&mut fleet.redis.connection()).unwrap();
+    let field = |fields: &[(String, String)], name: &str| {
+        fields.iter().find(|(known, _)| known == name).map(|(_, text)| text.clone()).unwrap()
+    };
+    let claims = records.iter().filter(|(_, fields)| field(fields, "kind") == "claim");
+    fire::check(&claims.map(|(_, fields)| field(fields, "data")).collect::<Vec<_>>(), &answers);
+    fire::close(&mut host).await;
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 pub mod echo;
+pub mod fire;
 pub mod http;
 pub mod innocents;
 pub mod live;
