@@ -14,6 +14,8 @@ use super::patiently;
 pub struct Wire {
     stream: TcpStream,
     buffer: Vec<u8>,
+    /// The code of the server's close frame, once it has come.
+    code: u16,
 }
 
 /// An HTTP answer.
@@ -38,7 +40,7 @@ impl Wire {
     }
 
     pub fn on(stream: TcpStream) -> Self {
-        Self { stream, buffer: Vec::new() }
+        Self { stream, buffer: Vec::new(), code: 1006 }
     }
 
     /// A WebSocket for this query, with whatever it opens with still unread.
@@ -187,14 +189,14 @@ impl Wire {
     }
 
     /// Reads until the server closes, and returns the code of its close frame: 1005 for an empty one, 1006 for none.
+    /// Whoever stops waiting may ask again.
     pub async fn closed(&mut self) -> u16 {
-        let mut code = 1006;
         while let Some(frame) = self.frame().await {
             if frame.first == 0x88 {
-                code = frame.payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
+                self.code = frame.payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
             }
         }
-        code
+        self.code
     }
 }
 
