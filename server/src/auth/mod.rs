@@ -3,7 +3,7 @@
 //!
 //! - [`Verifier`]: from a token to an [`Identity`]
 //! - `key`: the operator's keys, each for exactly one algorithm; `payload`: what the claims must be
-//! - [`mint`]: makes tokens for development and tests
+//! - `mint`: makes tokens for development and tests
 
 mod identity;
 mod key;

@@ -4,9 +4,9 @@
 //! application may call any of them from any handler.
 //!
 //! - [`session`]: one client
-//! - [`members`]: a room and its members
-//! - [`tick`]: what was broadcast to a room and has not reached all members
-//! - [`flush`]: writing it
+//! - `members`: a room and its members
+//! - `tick`: what was broadcast to a room and has not reached all members
+//! - `flush`: writing it
 //! - [`app`]: what is done with sockets and events
 
 pub mod app;

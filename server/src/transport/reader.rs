@@ -2,7 +2,7 @@
 //!
 //! Ten thousand viewers are silent most of the time, and a WebSocket that has received only whole messages is in the
 //! same state whoever it belongs to. So a connection owns a tungstenite context only while a message is half received;
-//! otherwise it borrows the shard's spare one for the length of a read. What tells the two apart is [`Scan`], which
+//! otherwise it borrows the shard's spare one for the length of a read. What tells the two apart is `Scan`, which
 //! follows the frame headers and sees where each ends; it also counts fragments, which tungstenite does not bound.
 //!
 //! The reader never touches a socket: bytes come in as a slice, and answers of the protocol (pong, close) are handed out
