@@ -51,7 +51,7 @@ struct VerifyWheel {
     /// The wheel's id.
     #[arg(long)]
     wheel: String,
-    /// The ledger: answers of GET /v1/streams/<id>/ledger one behind the other, or a record a line. Left out, or -: from
+    /// The ledger: answers of `GET /v1/streams/{id}/ledger` one behind the other, or a record a line. Left out, or -: from
     /// the standard input.
     ledger: Option<PathBuf>,
 }

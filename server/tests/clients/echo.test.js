@@ -4,8 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { Clients, TRAVEL, transport } from './support/client.js';
 import { startEcho } from './support/gateway.js';
-import { startProxy } from './support/proxy.js';
-import { once, until } from './support/wait.js';
+import { once } from './support/wait.js';
 
 describe('echo', () => {
   const clients = new Clients();
@@ -55,29 +54,5 @@ describe('echo', () => {
   test('an unknown namespace is a connect_error', async () => {
     const [error] = await once(clients.make(`${echo.url}/nowhere`), 'connect_error');
     assert.equal(error.message, 'Invalid namespace');
-  });
-
-  test('volatile events are dropped while the connection takes nothing, and others wait', async (context) => {
-    const proxy = await startProxy(echo.port);
-    context.after(() => proxy.close());
-    const socket = await clients.connect(proxy.url, {}, TRAVEL['WebSocket only']);
-    const heard = [];
-    socket.on('volatile-back', (text) => heard.push(text));
-    socket.on('message-back', (text) => heard.push(text.slice(0, 20)));
-    socket.emit('volatile', 'while all is well');
-    await until('the volatile event', () => heard.length === 1);
-
-    // More than the sockets and the proxy between hold, so that the gateway's own queue is in use.
-    proxy.hold();
-    const bulk = 'x'.repeat(900_000);
-    for (let number = 0; number < 12; number += 1) socket.emit('message', `${number} ${bulk}`);
-    for (let number = 0; number < 5; number += 1) socket.emit('volatile', 'while it takes nothing');
-    socket.emit('message', 'the last one, which has to come');
-    await until('all to have left', () => socket.io.engine.transport.ws.bufferedAmount === 0);
-    proxy.flow();
-    await until('the last one', () => heard.at(-1).startsWith('the last one'));
-    assert.equal(heard.filter((text) => text.startsWith('while it')).length, 0);
-    assert.equal(heard.length, 14);
-    assert.equal(transport(socket), 'websocket');
   });
 });
