@@ -16,6 +16,8 @@ export default defineConfig({
   testDir: 'e2e',
   outputDir: 'e2e/results',
   workers: 1,
+  // A starved browser gets another try, and the report says so.
+  retries: 1,
   // Generous: a busy machine must not decide a test.
   timeout: 180_000,
   expect: { timeout: 30_000 },
