@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test lint unit pages browser clients autobahn fuzz suites bench clean
+.PHONY: help run test lint unit pages browser clients fleet autobahn fuzz suites bench clean
 
 help: ## Shows this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -13,7 +13,7 @@ run: pages ## Builds all of it and starts a gateway with the demo pages, on the 
 	cargo build --release --bin haat
 	./target/release/haat serve --dev --demo web-demo/dist
 
-test: lint unit pages browser clients fuzz autobahn suites ## Everything
+test: lint unit pages browser clients fleet fuzz autobahn suites ## Everything
 
 lint: ## Formatting, lints, forbidden dependencies
 	cargo fmt --all --check
@@ -35,6 +35,10 @@ clients: ## The official Socket.IO client against a real gateway
 	cargo build --bin haat --example conformance
 	.ci/clients
 
+fleet: ## haat beside Node's own servers on one Redis, with the official packages
+	cargo build --bin haat
+	.ci/fleet
+
 fuzz: ## A few seconds of fuzzing per decoder
 	.ci/fuzz
 
@@ -51,7 +55,7 @@ bench: ## The figures of the README, saved under bench/results
 
 clean: ## Removes what was built
 	cargo clean
-	rm -rf web-demo/dist web-demo/node_modules server/tests/clients/node_modules
+	rm -rf web-demo/dist web-demo/node_modules server/tests/*/node_modules
 
 web-demo/node_modules/.package-lock.json: web-demo/package.json web-demo/package-lock.json
 	cd web-demo && npm ci --no-audit --no-fund

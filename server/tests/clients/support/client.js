@@ -1,22 +1,10 @@
 // Clients, as an application makes them: the official package with its public options.
 
-import { createHmac } from 'node:crypto';
 import { io } from 'socket.io-client';
-import { SECRET } from './gateway.js';
+import { supplierToken } from './token.js';
 import { once, within } from './wait.js';
 
-const base64url = (value) => Buffer.from(value).toString('base64url');
-
-/** A token of HS256. `claims` may overwrite everything. */
-export function token(sub, claims = {}, secret = SECRET) {
-  const exp = Math.floor(Date.now() / 1000) + 3600;
-  const text = [{ alg: 'HS256', typ: 'JWT' }, { sub, exp, ...claims }].map((part) => base64url(JSON.stringify(part)));
-  const signed = text.join('.');
-  return `${signed}.${createHmac('sha256', secret).update(signed).digest('base64url')}`;
-}
-
-/** A token of a stream's supplier. */
-export const supplierToken = (...streams) => token('supplier', { role: 'supplier', streams, name: 'Meera' });
+export { supplierToken, token } from './token.js';
 
 /** The three ways in which the official client travels. */
 export const TRAVEL = {

@@ -4,7 +4,8 @@ import net from 'node:net';
 import { once } from 'node:events';
 
 /** A proxy in front of a port of this machine. It has to be closed. */
-export async function startProxy(port) {
+export async function startProxy(first) {
+  let port = first;
   const pairs = new Set();
   let open = true;
   let held = false;
@@ -41,6 +42,11 @@ export async function startProxy(port) {
       }
     },
     mend() {
+      open = true;
+    },
+    /** New connections go to another port from now on; after a `cut`, too. */
+    lead(other) {
+      port = other;
       open = true;
     },
     /** As `cut`, but for the clients alone. The gateway sees nothing of it: its ends stay, and go nowhere. */
