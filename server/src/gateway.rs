@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use haat_adapter::{Adapter, Broadcast, Entry, Inbound, Reply, Request, Target};
+use haat_adapter::{Adapter, Broadcast, Entry, Event, Inbound, Reply, Request, Target};
 use haat_protocol::{Class, Frame};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{sync::mpsc, time::Instant};
@@ -27,7 +27,7 @@ use crate::{
         Interest, Rooms,
         app::{App, ServerEvent},
     },
-    shard::{Settings, Shard, serve::frame_of, tasks},
+    shard::{Settings, Shard, tasks},
     transport::outbox::Bounds,
 };
 
@@ -247,6 +247,9 @@ impl Start {
     }
 }
 
+type EntryFrame = dyn Fn(&Entry) -> Frame + Send + Sync;
+type EventFrame = dyn Fn(&str, &Event) -> Frame + Send + Sync;
+
 /// What arrives from other gateways and from the log, for the shards of this one.
 pub struct Arrivals {
     hub: Arc<Hub>,
@@ -254,7 +257,9 @@ pub struct Arrivals {
     /// The room of a stream's viewers, by the stream's id.
     stream_room: fn(&str) -> String,
     /// What clients get of a log entry.
-    encode: Box<dyn Fn(&Entry) -> Frame + Send + Sync>,
+    entry_frame: Box<EntryFrame>,
+    /// What those of a namespace get of any other event.
+    event_frame: Box<EventFrame>,
 }
 
 impl Arrivals {
@@ -262,9 +267,11 @@ impl Arrivals {
     pub fn new(
         hub: Arc<Hub>,
         stream_room: fn(&str) -> String,
-        encode: impl Fn(&Entry) -> Frame + Send + Sync + 'static,
+        entry_frame: impl Fn(&Entry) -> Frame + Send + Sync + 'static,
+        event_frame: impl Fn(&str, &Event) -> Frame + Send + Sync + 'static,
     ) -> Self {
-        Self { hub, runtime: tokio::runtime::Handle::current(), stream_room, encode: Box::new(encode) }
+        let (entry_frame, event_frame) = (Box::new(entry_frame), Box::new(event_frame));
+        Self { hub, runtime: tokio::runtime::Handle::current(), stream_room, entry_frame, event_frame }
     }
 
     fn local(&self, target: &Target) -> Option<LocalTarget> {
@@ -286,14 +293,14 @@ impl Inbound for Arrivals {
     fn deliver(&self, broadcast: Broadcast) {
         let Some(target) = self.local(&broadcast.target) else { return };
         let class = if broadcast.flags.volatile { Class::Volatile } else { Class::Reliable };
-        let frame = frame_of(&broadcast.target.namespace, &broadcast.event).class_as(class);
+        let frame = (self.event_frame)(&broadcast.target.namespace, &broadcast.event).class_as(class);
         self.hub.broadcast(target, frame);
     }
 
     fn entry(&self, entry: Arc<Entry>) {
         let room = (self.stream_room)(&entry.stream);
         if self.hub.directory.shards(0, &room) != 0 {
-            self.hub.entry(&room, &entry, &(self.encode)(&entry));
+            self.hub.entry(&room, &entry, &(self.entry_frame)(&entry));
         }
     }
 

@@ -137,8 +137,12 @@ impl Server {
             Plan { peer: home.as_ref().map(|home| home.listen), ..plan(&config, number, fleet.clone(), late.clone()) };
         let (hub, mailboxes) = Gateway::hub(&plan);
         let recovery = !config.recovery.is_zero();
-        let arrivals =
-            Arc::new(Arrivals::new(hub.clone(), live::stream_room, move |entry| live::frame_of(entry, recovery)));
+        let arrivals = Arc::new(Arrivals::new(
+            hub.clone(),
+            live::stream_room,
+            move |entry| live::frame_of(entry, recovery),
+            move |namespace, event| live::event_frame(namespace, event, recovery),
+        ));
         let inbound: Arc<dyn Inbound> = arrivals.clone();
         let Engine { adapter, link, store, market } = attach(name.as_str(), Arc::downgrade(&inbound))?;
         let engines = (store.clone(), market);

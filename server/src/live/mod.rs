@@ -92,7 +92,7 @@ use visitor::Visitor;
 use wheel::Seeds;
 
 pub use audience::audience;
-pub use offset::frame_of;
+pub use offset::{event_frame, frame_of};
 
 /// How often the views are looked after.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -212,9 +212,9 @@ impl Shared {
     pub fn broadcast(&self, rooms: &[String], except: &[String], event: &str) -> Result<(), QueueFull> {
         let boxed = |rooms: &[String]| rooms.iter().map(|room| room.as_str().into()).collect();
         let local = LocalTarget { namespace: 0, rooms: boxed(rooms), except: boxed(except) };
-        self.hub.broadcast(local, socket::event_pieces("/", &[event]));
-        let target = Target { namespace: "/".to_owned(), rooms: rooms.to_vec(), except: except.to_vec() };
         let event = haat_adapter::Event { args: event.to_owned(), attachments: Vec::new() };
+        self.hub.broadcast(local, event_frame("/", &event, self.recovery_on()));
+        let target = Target { namespace: "/".to_owned(), rooms: rooms.to_vec(), except: except.to_vec() };
         self.adapter.broadcast(Broadcast { target, flags: Flags::default(), event })
     }
 

@@ -1,7 +1,7 @@
 //! The recovery offset: what an entry's frame ends with, and what a client that comes back names as the last thing that
 //! it has seen. It comes back from untrusted hands, and must never be more than a hint at what that client misses.
 
-use haat_adapter::{Entry, Position};
+use haat_adapter::{Entry, Event, Position};
 use haat_protocol::{Frame, socket};
 
 use super::{body::is_id, reject::json};
@@ -47,6 +47,18 @@ pub fn frame_of(entry: &Entry, recovery: bool) -> Frame {
     socket::event_pieces("/", &["[", &event, ",", &entry.data, &offset])
 }
 
+/// What clients get of an event that is in no log. With `recovery` it never ends with a text, which the official client would
+/// take for an offset, and come back with: a null behind it is nothing to anybody.
+pub fn event_frame(namespace: &str, event: &Event, recovery: bool) -> Frame {
+    let Event { args, attachments } = event;
+    match args.trim_end().strip_suffix(']').map(str::trim_end) {
+        Some(rest) if recovery && rest.ends_with('"') => {
+            socket::event(namespace, None, &format!("{rest},null]"), attachments)
+        }
+        _ => socket::event(namespace, None, args, attachments),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use haat_protocol::Part;
@@ -78,6 +90,25 @@ mod tests {
         let frame = frame_of(&entry(), false);
         let Some(Part::Text(text)) = frame.parts().next() else { panic!("no text") };
         assert_eq!(text, r#"42["chat:message",{"seq":7}]"#);
+    }
+
+    #[test]
+    fn no_event_ends_with_what_is_taken_for_an_offset() {
+        let cases = [
+            (r#"["notice","text"]"#, r#"["notice","text",null]"#),
+            (r#"["ping"]"#, r#"["ping",null]"#),
+            (r#"["notice", "a\"" ] "#, r#"["notice", "a\"",null]"#),
+            (r#"["notice","text",1]"#, r#"["notice","text",1]"#),
+            (r#"["notice",{"a":"text"}]"#, r#"["notice",{"a":"text"}]"#),
+            (r#"["notice",["text"]]"#, r#"["notice",["text"]]"#),
+        ];
+        for (args, sent) in cases {
+            let event = Event { args: args.to_owned(), attachments: Vec::new() };
+            for (recovery, sent) in [(true, sent), (false, args)] {
+                let frame = event_frame("/", &event, recovery);
+                assert_eq!(frame.parts().next(), Some(Part::Text(&format!("42{sent}"))), "{args}");
+            }
+        }
     }
 
     #[test]

@@ -6,7 +6,6 @@ use std::{
 };
 
 use haat_adapter::{Event, Reply, Request};
-use haat_protocol::socket;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
@@ -100,9 +99,4 @@ fn each(sockets: &[At], rooms: &[String], act: impl Fn(At, &str) -> bool) {
             act(*at, room);
         }
     }
-}
-
-/// The frame of an event that comes from elsewhere, for the clients here.
-pub fn frame_of(namespace: &str, event: &Event) -> haat_protocol::Frame {
-    socket::event(namespace, None, &event.args, &event.attachments)
 }
