@@ -21,7 +21,7 @@ use tokio::{net::TcpListener, task::JoinHandle, time::Instant};
 use crate::{
     api::{
         private::{self, Readiness, Status},
-        site, v1,
+        site, v1, webhook,
     },
     auth::{self, AuthSettings, Verifier},
     config::{Config, KeySource, LogFormat, PeerListen, Redis},
@@ -31,7 +31,7 @@ use crate::{
     hub::Hub,
     limit::Admission,
     link,
-    live::{self, Live, Shared},
+    live::{self, Live, Shared, hooks::Hooks},
     shard::Settings,
     transport::outbox::Bounds,
 };
@@ -81,6 +81,9 @@ pub enum ServerError {
     /// A setting of Redis cannot be used.
     #[error(transparent)]
     Redis(#[from] redis::SettingsError),
+    /// The system has no certificates to trust, which webhooks need.
+    #[error("webhooks.urls: no certificates to trust: {0}")]
+    Certificates(io::Error),
     /// The system has no randomness to give.
     #[error("no randomness: {0}")]
     Random(#[from] getrandom::Error),
@@ -146,7 +149,8 @@ impl Server {
         let inbound: Arc<dyn Inbound> = arrivals.clone();
         let Engine { adapter, link, store, market } = attach(name.as_str(), Arc::downgrade(&inbound))?;
         let engines = (store.clone(), market);
-        let shared = Shared::new(&config, name.as_str(), verifier, engines, adapter.clone(), hub.clone());
+        let (hooks, woken) = Hooks::new(config.webhooks.addresses.len());
+        let shared = Shared::new(&config, name.as_str(), (verifier, hooks), engines, adapter.clone(), hub.clone());
         let _ = late.set(shared.clone());
         plan.doors.site = v1::router(shared.clone(), &config).merge(plan.doors.site);
         hear(&*adapter).await;
@@ -163,10 +167,12 @@ impl Server {
         let status = Arc::new(Numbers { hub, adapter: Arc::downgrade(&adapter), draining: gateway.draining() });
         let address = private.local_addr().unwrap_or(config.private_listen);
         let router = private::router(status, metrics);
-        let mut tasks = vec![
+        let senders = webhook::senders(&shared, &config.webhooks, woken).map_err(ServerError::Certificates)?;
+        let mut tasks: Vec<JoinHandle<()>> = senders.into_iter().map(tokio::spawn).collect();
+        tasks.extend([
             tokio::spawn(live::audience(shared.clone())),
             tokio::spawn(async move { drop(axum::serve(private, router).await) }),
-        ];
+        ]);
         tasks.extend(link.map(|link| tokio::spawn(link::watch(link, shared))));
         tracing::info!(listen = %gateway.address(), private = %address, shards = plan.shards, "gateway is up");
         Ok(Self { name, gateway, adapter, private: address, tasks, lease, _arrivals: arrivals })

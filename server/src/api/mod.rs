@@ -1,9 +1,11 @@
 //! HTTP beside the sockets.
 //!
 //! - [`v1`]: the API
+//! - [`webhook`]: what happens, for other servers
 //! - [`private`]: metrics and health, on a listener of their own
 //! - [`site`]: the demo pages
 
 pub mod private;
 pub mod site;
 pub mod v1;
+pub mod webhook;

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
     AuthConfig, Config, ConfigError, Engine, Fanout, KeyAlgorithm, KeySource, Limits, Log, LogFormat, Mode, NodePeers,
-    Origins, Outbox, Peer, PeerListen, Rate, Redis, Secret,
+    Origins, Outbox, Peer, PeerListen, Rate, Redis, Secret, Webhooks,
     raw::{Raw, RawAuth, RawEngine, RawLimits, RawOutbox, RawRedis},
 };
 
@@ -42,6 +42,12 @@ pub(super) fn check(raw: Raw, dev: bool, errors: &mut Vec<ConfigError>) -> Optio
     rules.keys(&raw.auth, dev);
     rules.sizes(&raw.outbox, &raw.engine);
     rules.redis(&raw.redis);
+    let refused = rules.errors.iter().any(|error| matches!(error, ConfigError::Value { key: "webhooks.secret", .. }));
+    rules.unless(
+        raw.webhooks.urls.is_empty() || raw.webhooks.secret.is_some() || refused,
+        "webhooks.secret",
+        "webhooks.urls are told of what happens, and need a secret to know that it is true; set HAAT_WEBHOOKS_SECRET",
+    );
     Some(Config {
         listen,
         private_listen,
@@ -72,6 +78,10 @@ pub(super) fn check(raw: Raw, dev: bool, errors: &mut Vec<ConfigError>) -> Optio
             tick: seconds(raw.fanout.tick_milliseconds / 1000.0),
             mailbox: raw.fanout.mailbox,
             state_interval: seconds(raw.fanout.state_interval_milliseconds / 1000.0),
+        },
+        webhooks: Webhooks {
+            addresses: raw.webhooks.urls.iter().map(|url| url.parse()).collect::<Result<_, _>>().ok()?,
+            secret: Secret::new(raw.webhooks.secret.unwrap_or_default()),
         },
     })
 }

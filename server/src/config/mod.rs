@@ -65,6 +65,17 @@ pub struct Config {
     pub outbox: Outbox,
     /// How messages are spread.
     pub fanout: Fanout,
+    /// Who is told of what happens.
+    pub webhooks: Webhooks,
+}
+
+/// Servers that are told of what happens.
+#[derive(Debug, Clone)]
+pub struct Webhooks {
+    /// Where they are; default none.
+    pub addresses: Vec<http::Uri>,
+    /// What bodies are signed with; empty only without addresses.
+    pub secret: Secret<String>,
 }
 
 impl Config {

@@ -25,6 +25,15 @@ pub(super) struct Raw {
     pub limits: RawLimits,
     pub outbox: RawOutbox,
     pub fanout: RawFanout,
+    pub webhooks: RawWebhooks,
+}
+
+#[cfg_attr(test, derive(Debug))]
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawWebhooks {
+    pub urls: Vec<String>,
+    pub secret: Option<String>,
 }
 
 #[cfg_attr(test, derive(Debug))]

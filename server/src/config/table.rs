@@ -74,6 +74,8 @@ pub enum Kind {
     Networks,
     /// A few short words.
     Words,
+    /// Addresses of other servers.
+    Urls,
 }
 
 /// An hour is more than enough for any of the times.
@@ -306,6 +308,18 @@ pub const KEYS: &[Key] = &[
         Kind::Number(250.0, 60_000.0),
         "Least time between two state events of a stream.",
     ),
+    key(
+        "webhooks.urls",
+        "[]",
+        Kind::Urls,
+        "Servers that get every start and end of a stream, claim, win and held message, by POST.",
+    ),
+    unset(
+        "webhooks.secret",
+        r#""at least 32 bytes, from a random source""#,
+        Kind::Secret,
+        "What those bodies are signed with. HAAT_WEBHOOKS_SECRET keeps it out of files.",
+    ),
 ];
 
 /// What the tables of the file are about.
@@ -318,6 +332,7 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ("limits", "How much one client may do. 0 switches a limit off; a burst belongs to the limit above it."),
     ("outbox", "When a connection is too far behind."),
     ("fanout", "How messages are spread."),
+    ("webhooks", "Who is told of what happens."),
 ];
 
 const fn key(path: &'static str, default: &'static str, kind: Kind, doc: &'static str) -> Key {
@@ -353,6 +368,7 @@ impl Kind {
             Self::Secret => format!("a text of at least {SECRET_BYTES} bytes"),
             Self::RedisUrl => format!("a URL that begins with {}", REDIS_SCHEMES.join(", ")),
             Self::Origins => "a list of origins such as https://shop.example, without a path, or * alone".into(),
+            Self::Urls => "a list of URLs such as https://shop.example/hook, without a user".into(),
             Self::Words => format!("a list of at most {MAX_WORDS} words of 1 to 32 of a-z 0-9 _ -"),
             Self::Networks => "a list of addresses and blocks such as 10.0.0.0/8".into(),
         }
@@ -383,7 +399,7 @@ impl Kind {
     /// # Errors
     /// What is allowed.
     pub fn read(self, value: Value) -> Result<Option<Value>, String> {
-        if let (Self::Origins | Self::Networks | Self::Words, Some(items)) = (self, items(&value)) {
+        if let (Self::Origins | Self::Networks | Self::Words | Self::Urls, Some(items)) = (self, items(&value)) {
             return if self.list_is_good(&items) {
                 Ok(Some(Value::Array(items.into_iter().map(Value::String).collect())))
             } else {
@@ -423,6 +439,7 @@ impl Kind {
 
     fn list_is_good(self, items: &[String]) -> bool {
         match self {
+            Self::Urls => items.iter().all(|item| is_url(item)),
             Self::Words => items.len() <= MAX_WORDS && items.iter().all(|item| is_word(item)),
             Self::Origins => items == ["*"] || items.iter().all(|item| is_origin(item)),
             _ => items.iter().all(|item| item.parse::<Network>().is_ok()),
@@ -461,6 +478,14 @@ fn is_host(text: &str) -> bool {
         Some((host, port)) => name(host) && port.parse::<u16>().is_ok_and(|port| port != 0),
         None => name(text),
     }
+}
+
+/// A user in it would be shown wherever the address is.
+fn is_url(text: &str) -> bool {
+    let Ok(uri) = text.parse::<http::Uri>() else { return false };
+    let host =
+        uri.authority().is_some_and(|authority| !authority.host().is_empty() && !authority.as_str().contains('@'));
+    host && matches!(uri.scheme_str(), Some("http" | "https"))
 }
 
 fn is_word(text: &str) -> bool {
@@ -549,6 +574,11 @@ mod tests {
             ("reactions", "heart,thumbs_up", true),
             ("reactions", "heart,Thumbs", false),
             ("reactions", "a b", false),
+            ("webhooks.urls", "https://shop.example/hook?a=1,http://10.0.0.1:8080/", true),
+            ("webhooks.urls", "ftp://shop.example/", false),
+            ("webhooks.urls", "https://user:pass@shop.example/", false),
+            ("webhooks.urls", "shop.example", false),
+            ("webhooks.urls", "/hook", false),
         ];
         for (path, text, good) in cases {
             assert_eq!(find(path).unwrap().kind.parse(text).is_ok(), good, "{path} = {text}");

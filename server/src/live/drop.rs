@@ -220,6 +220,7 @@ pub(super) async fn claim(call: Call) -> Result<Reply, Reject> {
     .await?;
     match claimed {
         Claimed::New(grant) => {
+            shared.hooks.wake(&call.stream);
             if grant.state == GrantState::Final {
                 tell_purchase(&call, &grant);
             }

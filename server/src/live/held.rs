@@ -77,6 +77,7 @@ pub(super) async fn hold(call: &Call, mut message: Message<'_>, client_id: Optio
         record: Some(Happening { kind: "chat:held".to_owned(), by: call.by(), data: told.clone() }),
     };
     if let Noted::Done(_) = call.live.shared.market.note(note).await? {
+        call.live.shared.hooks.wake(&call.stream);
         call.live.shared.tell(&staff_room(&call.stream), &format!(r#"["chat:held",{told}]"#));
     }
     Ok(Reply(r#""held":true"#.to_owned()))

@@ -16,6 +16,7 @@
 //! | `wheel`, [`fair`] | what can be won, and why nobody can know it before |
 //! | `reaction`, `poll`, `question` | what viewers tap, choose and ask |
 //! | `opening`, `clockwork` | what is opened and closed, and when |
+//! | [`hooks`] | who is woken when the ledger has something new |
 //! | `edit` | changes of a stream's state |
 //! | `visitor`, `agenda` | what is kept with a socket, and what is due for it later |
 //! | `state`, `offset`, [`text`] | shapes and texts |
@@ -32,6 +33,7 @@ mod drop;
 mod edit;
 pub mod fair;
 mod held;
+pub mod hooks;
 mod offset;
 mod opening;
 mod outage;
@@ -85,6 +87,7 @@ use agenda::{Agenda, Due};
 use ask::Ask;
 use audience::{Fleet, Report, Tally};
 use connect::Presence;
+use hooks::Hooks;
 use purchase::Purchases;
 use soldout::SoldOut;
 use views::Views;
@@ -124,6 +127,7 @@ pub struct Shared {
     pub adapter: Arc<dyn Adapter>,
     /// Who a token names.
     pub verifier: Verifier,
+    hooks: Hooks,
     name: String,
     hub: Arc<Hub>,
     limiters: Limiters,
@@ -148,7 +152,7 @@ impl Shared {
     pub fn new(
         config: &Config,
         name: &str,
-        verifier: Verifier,
+        (verifier, hooks): (Verifier, Hooks),
         (store, market): (Arc<dyn Store>, Arc<dyn Market>),
         adapter: Arc<dyn Adapter>,
         hub: Arc<Hub>,
@@ -161,6 +165,7 @@ impl Shared {
             name: name.to_owned(),
             hub,
             verifier,
+            hooks,
             limiters: Limiters::new(&config.limits),
             limits: config.limits.clone(),
             reactions: config.reactions.clone(),
@@ -174,6 +179,11 @@ impl Shared {
             presence: Presence::default(),
             cut_off: AtomicBool::new(false),
         })
+    }
+
+    /// The name of this gateway.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Whether sessions can come back.

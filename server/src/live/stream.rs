@@ -183,6 +183,7 @@ async fn change(
         Ok(Event { name: event, data, ..Event::default() })
     });
     let (entry, state) = edited.await?;
+    call.live.shared.hooks.wake(&call.stream);
     let moment = Moment { now: now(), epoch: &entry.position.epoch, viewers, totals: &totals };
     let outline = Outline::new(&call.stream, state.all());
     Ok(Reply(format!(r#""state":{}"#, outline.text(moment, entry.position.seq))))

@@ -1,0 +1,328 @@
+//! Webhooks: what a ledger tells, sent to the servers that the operator named, in order, at least once. How far each has
+//! been told is kept beside the ledger, so another gateway goes on where one has stopped. It must never send to an
+//! address that came from anywhere but the configuration, nor follow one that an answer names.
+//!
+//! A body is signed with the shared secret: the header `Haat-Signature` is `v1=` and the HMAC-SHA-256, in hexadecimal, of
+//! the header `Haat-Timestamp`, a dot, and the body. `Haat-Delivery` is the same for every try of one event.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::{StreamExt, stream::FuturesUnordered};
+use haat_adapter::{ReadAs, Record, StoreError};
+use hmac::{Hmac, Mac};
+use http::{Method, Request, Uri, header};
+use http_body_util::{BodyExt, Full};
+use hyper_rustls::HttpsConnector;
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::{
+    config::{Secret, Webhooks},
+    live::{Shared, fair::to_hex, hooks::Woken},
+};
+
+/// How long one try may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// From a try that failed to the next one: at first, and at most.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+/// What is older than this is not sent any more, in ms.
+const TOO_OLD: u64 = 24 * 3600 * 1000;
+/// How long nobody else reads a ledger for the same server.
+const LEASE: Duration = Duration::from_secs(15);
+/// Records that are read at a time.
+const PAGE: usize = 100;
+/// How often some of all streams are looked at, and how many.
+const SCAN: (Duration, usize) = (Duration::from_secs(10), 1_000);
+/// Streams that are told of at once.
+const AT_ONCE: usize = 16;
+/// Bytes of an answer that are read, so that the connection can be used again.
+const MAX_ANSWER: usize = 64 * 1024;
+
+/// Sends to one server.
+struct Sender {
+    shared: Arc<Shared>,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    address: Uri,
+    secret: Secret<String>,
+    /// The name under which the ledgers are read.
+    reader: String,
+}
+
+/// How a stream was left.
+enum Left {
+    /// All is told.
+    Done,
+    /// Somebody else tells it, or did so until a moment ago.
+    Taken,
+    /// The server did not take it.
+    Refused,
+    /// The store did not answer.
+    Unknown,
+}
+
+/// Sends what happens to the servers of the configuration, for as long as they are polled. Each has a future of its own.
+///
+/// # Errors
+/// There are no certificates to trust.
+pub fn senders(
+    shared: &Arc<Shared>,
+    config: &Webhooks,
+    woken: Vec<Woken>,
+) -> std::io::Result<Vec<impl Future<Output = ()> + Send + use<>>> {
+    let mut senders = Vec::new();
+    for (address, woken) in config.addresses.iter().zip(woken) {
+        let tls = hyper_rustls::HttpsConnectorBuilder::new().with_provider_and_native_roots(provider())?;
+        let connector = tls.https_or_http().enable_http1().build();
+        let digest = to_hex(&Sha256::digest(address.to_string()));
+        let sender = Sender {
+            shared: shared.clone(),
+            client: Client::builder(TokioExecutor::new()).build(connector),
+            address: address.clone(),
+            secret: config.secret.clone(),
+            reader: format!("hook-{}", digest.get(..16).unwrap_or(&digest)),
+        };
+        senders.push(sender.run(woken));
+    }
+    Ok(senders)
+}
+
+fn provider() -> rustls::crypto::CryptoProvider {
+    rustls::crypto::ring::default_provider()
+}
+
+impl Sender {
+    async fn run(self, mut woken: Woken) {
+        let sender = Arc::new(self);
+        let (mut waiting, mut failures) = (BTreeSet::<Arc<str>>::new(), BTreeMap::<Arc<str>, (Instant, u32)>::new());
+        let (mut busy, mut telling) = (BTreeSet::<Arc<str>>::new(), FuturesUnordered::new());
+        let mut scan = tokio::time::interval(SCAN.0);
+        scan.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut place = String::new();
+        loop {
+            let now = Instant::now();
+            while telling.len() < AT_ONCE {
+                let ready = |stream: &&Arc<str>| {
+                    !busy.contains(*stream) && failures.get(*stream).is_none_or(|(at, _)| *at <= now)
+                };
+                let Some(stream) = waiting.iter().find(ready).cloned() else { break };
+                waiting.remove(&stream);
+                busy.insert(stream.clone());
+                let sender = sender.clone();
+                telling.push(async move {
+                    let left = sender.tell(&stream).await;
+                    (stream, left)
+                });
+            }
+            let next = failures.values().map(|(at, _)| *at).filter(|at| *at > now).min();
+            let next = next.unwrap_or(now + SCAN.0);
+            tokio::select! {
+                Some(stream) = woken.recv() => drop(waiting.insert(stream)),
+                Some((stream, left)) = telling.next() => {
+                    busy.remove(&stream);
+                    let tries = failures.remove(&stream).map_or(0, |(_, tries)| tries);
+                    let again = match left {
+                        Left::Done => continue,
+                        // Whoever tells it may stop.
+                        Left::Taken => (Instant::now() + LEASE, 0),
+                        Left::Refused | Left::Unknown => (Instant::now() + backoff(tries), tries + 1),
+                    };
+                    failures.insert(stream.clone(), again);
+                    waiting.insert(stream);
+                }
+                _ = scan.tick() => waiting.extend(sender.scan(&mut place).await),
+                () = tokio::time::sleep_until(next) => {}
+            }
+        }
+    }
+
+    /// Some streams, in turn: what another gateway left, and what nobody was woken for.
+    async fn scan(&self, place: &mut String) -> Vec<Arc<str>> {
+        let Ok(mut streams) = self.shared.store.streams().await else { return Vec::new() };
+        streams.sort_unstable();
+        let start = streams.partition_point(|stream| *stream <= *place);
+        let some: Vec<Arc<str>> =
+            streams.iter().skip(start).take(SCAN.1).map(|stream| stream.as_str().into()).collect();
+        *place = some.last().filter(|_| some.len() == SCAN.1).map(|last| last.to_string()).unwrap_or_default();
+        some
+    }
+
+    /// Tells what is new of a stream.
+    async fn tell(&self, stream: &Arc<str>) -> Left {
+        let left = self.try_tell(stream).await.unwrap_or(Left::Unknown);
+        // Another gateway may go on at once.
+        let _ = self.read_as(stream, Duration::ZERO, None).await;
+        left
+    }
+
+    async fn try_tell(&self, stream: &Arc<str>) -> Result<Left, StoreError> {
+        let Some(mut position) = self.read_as(stream, LEASE, None).await? else { return Ok(Left::Taken) };
+        loop {
+            let records = self.shared.market.ledger(stream, &position, PAGE).await?;
+            for record in &records {
+                if let Some((event, body)) = self.event(stream, record)
+                    && !self.send(&record.id, stream, event, body).await
+                {
+                    return Ok(Left::Refused);
+                }
+                position = record.id.to_string();
+                // Told only once if nobody fails; the rest of a page that tells nothing is skipped together.
+                if told(record) && self.read_as(stream, LEASE, Some(&position)).await?.is_none() {
+                    return Ok(Left::Taken);
+                }
+            }
+            if self.read_as(stream, LEASE, Some(&position)).await?.is_none() {
+                return Ok(Left::Taken);
+            }
+            if records.len() < PAGE {
+                return Ok(Left::Done);
+            }
+        }
+    }
+
+    async fn read_as(&self, stream: &str, ttl: Duration, advance: Option<&str>) -> Result<Option<String>, StoreError> {
+        let read = ReadAs { stream, reader: &self.reader, owner: self.shared.name(), ttl, advance };
+        self.shared.market.read_as(read).await
+    }
+
+    /// What is sent of a record: the event's name, and the body.
+    fn event(&self, stream: &str, record: &Record) -> Option<(&'static str, String)> {
+        let event = event_of(record)?;
+        let at: u64 = record.id.split('-').next()?.parse().ok()?;
+        if self.shared.market.now().saturating_sub(at) > TOO_OLD {
+            return None;
+        }
+        let Record { id, by, data, .. } = record;
+        let body = format!(
+            r#"{{"id":"{stream}/{id}","event":"{event}","stream":"{stream}","at":{at},"by":{by},"data":{data}}}"#
+        );
+        Some((event, body))
+    }
+
+    /// Tries once. Says whether the server has taken it.
+    async fn send(&self, id: &str, stream: &str, event: &str, body: String) -> bool {
+        let sent = tokio::time::timeout(TIMEOUT, self.post(&format!("{stream}/{id}"), event, body)).await;
+        let outcome = match &sent {
+            Ok(Ok(status)) if status.is_success() => "delivered",
+            Ok(Ok(_)) => "refused",
+            Ok(Err(_)) => "failed",
+            Err(_) => "timeout",
+        };
+        metrics::counter!("haat_webhook_tries_total", "outcome" => outcome).increment(1);
+        if outcome != "delivered" {
+            let host = self.address.host().unwrap_or_default();
+            tracing::warn!(host, event, outcome, "a webhook was not delivered");
+        }
+        outcome == "delivered"
+    }
+
+    async fn post(
+        &self,
+        id: &str,
+        event: &str,
+        body: String,
+    ) -> Result<http::StatusCode, hyper_util::client::legacy::Error> {
+        // The wall clock: whoever checks the signature has no other.
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let timestamp = since.as_secs().to_string();
+        let signature = sign(self.secret.expose(), &timestamp, &body);
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(self.address.clone())
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::USER_AGENT, concat!("haat/", env!("CARGO_PKG_VERSION")))
+            .header("Haat-Event", event)
+            .header("Haat-Delivery", id)
+            .header("Haat-Timestamp", timestamp)
+            .header("Haat-Signature", format!("v1={signature}"))
+            .body(Full::new(Bytes::from(body)))
+            .expect("an address that was checked, and headers of plain characters");
+        let answer = self.client.request(request).await?;
+        let status = answer.status();
+        // Read to its end, the connection can be used again; an answer that does not end is left alone.
+        let _ = http_body_util::Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
+        Ok(status)
+    }
+}
+
+/// The signature of a body, in hexadecimal.
+pub fn sign(secret: &str, timestamp: &str, body: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("a key of any length is taken");
+    mac.update(timestamp.as_bytes());
+    mac.update(b".");
+    mac.update(body.as_bytes());
+    to_hex(&mac.finalize().into_bytes())
+}
+
+/// What a record is called outside; `None`: nobody is told of it.
+fn event_of(record: &Record) -> Option<&'static str> {
+    match &*record.kind {
+        "stream:started" => Some("stream:started"),
+        "stream:ended" => Some("stream:ended"),
+        "claim" => Some("claim"),
+        "chat:held" => Some("chat:held"),
+        "spin" => {
+            let data: Value = serde_json::from_str(&record.data).ok()?;
+            data.get("prize").filter(|prize| !prize.is_null()).map(|_| "win")
+        }
+        _ => None,
+    }
+}
+
+fn told(record: &Record) -> bool {
+    event_of(record).is_some()
+}
+
+/// How long to wait after so many tries that failed.
+fn backoff(tries: u32) -> Duration {
+    let (first, most) = BACKOFF;
+    first.saturating_mul(2_u32.saturating_pow(tries)).min(most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(kind: &str, data: &str) -> Record {
+        Record { id: "1-0".into(), kind: kind.into(), by: "null".into(), data: data.into() }
+    }
+
+    #[test]
+    fn only_what_is_promised_is_told() {
+        let table = [
+            ("stream:started", "{}", Some("stream:started")),
+            ("stream:ended", "{}", Some("stream:ended")),
+            ("claim", "{}", Some("claim")),
+            ("chat:held", "{}", Some("chat:held")),
+            ("spin", r#"{"prize":{"id":"a"}}"#, Some("win")),
+            ("spin", r#"{"prize":null}"#, None),
+            ("chat:message", "{}", None),
+            ("user:ban", "{}", None),
+        ];
+        for (kind, data, event) in table {
+            assert_eq!(event_of(&record(kind, data)), event, "{kind} {data}");
+        }
+    }
+
+    /// printf '1.{}' | openssl dgst -sha256 -hmac secret
+    #[test]
+    fn a_signature_is_the_one_that_is_described() {
+        let mac = Hmac::<Sha256>::new_from_slice(b"secret").unwrap().chain_update(b"1.{}").finalize();
+        assert_eq!(sign("secret", "1", "{}"), to_hex(&mac.into_bytes()));
+        assert_ne!(sign("secret", "1", "{}"), sign("secret", "1.", "{}"));
+    }
+
+    #[test]
+    fn tries_become_rarer() {
+        assert_eq!((backoff(0), backoff(3), backoff(40)), (BACKOFF.0, 8 * BACKOFF.0, BACKOFF.1));
+    }
+}
