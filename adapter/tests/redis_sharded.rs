@@ -20,7 +20,7 @@ use haat_adapter::{
 };
 use redis::{PushInfo, PushKind, Value as Answer, aio::MultiplexedConnection};
 use serde_json::{Value, json};
-use support::Server;
+use support::{Server, proxy::Proxy};
 use tokio::sync::mpsc;
 
 fn at(server: &Server) -> RedisSettings {
@@ -208,3 +208,64 @@ redis_test!(needs_no_more_rights_than_the_documented_ones, async || {
     new(gateway.engine.append(chat("spring", "hi")).await);
     gateway.heard.entries("spring", 1).await;
 });
+
+/// What a server says that ends a subscription, because the slot is elsewhere now.
+fn ended(channel: &str) -> Vec<u8> {
+    format!(">3\r\n$12\r\nsunsubscribe\r\n${}\r\n{channel}\r\n:0\r\n", channel.len()).into_bytes()
+}
+
+/// How many channels were subscribed so far, some of them again.
+fn subscribed(server: &Server) -> u64 {
+    let info: String = server.command("INFO commandstats");
+    let line = info.lines().find_map(|line| line.strip_prefix("cmdstat_ssubscribe:calls="));
+    line.and_then(|line| line.split(',').next()).and_then(|calls| calls.parse().ok()).unwrap_or_default()
+}
+
+redis_test!(
+    /// It came between the confirmation and the moment at which the confirmation was noted, and the channel was never
+    /// subscribed again.
+    listens_again_when_a_subscription_ends_right_behind_its_confirmation,
+    async || {
+        let server = Server::start();
+        let proxy = Proxy::start(server.port).await;
+        let settings = RedisSettings { mode: Some(Mode::Sharded), ..RedisSettings::new(proxy.url()) };
+        let gateway = Gateway::start(settings).await;
+        let before = subscribed(&server);
+        let channel = "haat:{spring}:live/0";
+        proxy.surround(channel, b"", &ended(channel));
+        gateway.watch("spring").await;
+        until("the subscription has ended", || proxy.has_surrounded() && gateway.engine.stats().moved == 1).await;
+        // The room, its log, and the log again.
+        until("it is made again", || subscribed(&server) == before + 3).await;
+        gateway.engine.settle().await;
+        gateway.insist("after").await;
+        gateway.hears("after").await;
+        assert_eq!(gateway.engine.stats().connections, (1, 1));
+    }
+);
+
+redis_test!(
+    /// The client takes it for the answer to what it has asked, and every later answer for that to the question before.
+    connects_anew_when_a_subscription_that_ends_is_taken_for_an_answer,
+    async || {
+        let server = Server::start();
+        let proxy = Proxy::start(server.port).await;
+        let settings = RedisSettings { mode: Some(Mode::Sharded), ..RedisSettings::new(proxy.url()) };
+        let gateway = Gateway::start(settings).await;
+        gateway.join("red").await;
+        proxy.surround("socket.io#/#blue#", &ended("socket.io#/#red#"), b"");
+        gateway.join("blue").await;
+        until("a new connection", || gateway.engine.stats().connections.1 == 2).await;
+        assert!(proxy.has_surrounded());
+        gateway.up().await;
+        gateway.engine.settle().await;
+        let mut node = Foreign::join(&server, &[]).await;
+        for room in ["red", "blue"] {
+            let packet = json!({"type": 2, "data": ["note", room]});
+            let data = json!({"packet": packet, "opts": {"rooms": [room], "except": [], "flags": {}}});
+            let message = json!({"type": 3, "data": data, "uid": "f00f00f00f00f00f", "nsp": "/"});
+            node.says(&format!("socket.io#/#{room}#"), &message).await;
+        }
+        gateway.heard.broadcasts(2).await;
+    }
+);

@@ -44,6 +44,8 @@ struct Mischief {
     cut_after: Mutex<Option<u64>>,
     /// The next occurrence of this text gets one of its bits flipped.
     damage: Mutex<Option<Vec<u8>>>,
+    /// What comes before and behind the next bytes with this text.
+    around: Mutex<Option<(String, [Vec<u8>; 2])>>,
     /// The next answers are this error.
     errors: Mutex<Option<(String, u64)>>,
     refuse: AtomicBool,
@@ -102,6 +104,16 @@ impl Proxy {
     /// Whether the damage was done.
     pub(crate) fn has_damaged(&self) -> bool {
         self.mischief.damage.lock().unwrap().is_none()
+    }
+
+    /// Puts something before and behind the next bytes from Redis that hold `text`, once.
+    pub(crate) fn surround(&self, text: &str, before: &[u8], after: &[u8]) {
+        *self.mischief.around.lock().unwrap() = Some((text.to_owned(), [before.to_vec(), after.to_vec()]));
+    }
+
+    /// Whether that was done.
+    pub(crate) fn has_surrounded(&self) -> bool {
+        self.mischief.around.lock().unwrap().is_none()
     }
 
     /// Answers the next `count` commands of gateways with an error, in place of Redis.
@@ -195,7 +207,8 @@ async fn carry(client: TcpStream, server: TcpStream, mut ways: watch::Receiver<W
             damage(&mischief, &mut buffer[..count]);
             budget = budget.or(*mischief.cut_after.lock().unwrap());
             let allowed = budget.map_or(count, |budget| count.min(budget as usize));
-            if to_client.write_all(&buffer[..allowed]).await.is_err() {
+            let bytes = surrounded(&mischief, &buffer[..allowed]);
+            if to_client.write_all(&bytes).await.is_err() {
                 break;
             }
             if let Some(budget) = &mut budget {
@@ -268,5 +281,13 @@ fn damage(mischief: &Mischief, bytes: &mut [u8]) {
     if let Some(at) = bytes.windows(text.len()).position(|window| window == text) {
         bytes[at] ^= 1;
         *damage = None;
+    }
+}
+
+fn surrounded(mischief: &Mischief, bytes: &[u8]) -> Vec<u8> {
+    let mut around = mischief.around.lock().unwrap();
+    match around.take_if(|(text, _)| bytes.windows(text.len()).any(|window| window == text.as_bytes())) {
+        Some((_, [before, after])) => [&before, bytes, &after].concat(),
+        None => bytes.to_vec(),
     }
 }
