@@ -8,6 +8,8 @@ use redis::{
     aio::MultiplexedConnection, cmd,
 };
 
+use tokio::time::sleep;
+
 use super::{
     fault::{Fault, Remedy},
     settings::{self, Place, RedisSettings, Target, Times},
@@ -20,6 +22,8 @@ const PIPELINE: usize = 4096;
 const WRITE_BYTES: usize = 64 << 10;
 /// How long one Sentinel may take to name the master.
 const SENTINEL_WAIT: Duration = Duration::from_millis(500);
+/// How often the Sentinels are asked whether the master is still the one.
+const SENTINEL_WATCH: Duration = Duration::from_secs(1);
 
 /// Connects to wherever Redis is at that moment.
 #[derive(Debug, Clone)]
@@ -38,16 +42,19 @@ impl Dialer {
         Self { place: target.place.clone(), tls: target.tls.clone(), times: settings.times.clone() }
     }
 
-    /// A connection to a master. `hear` gets what Redis sends of its own accord; it is called on the connection's task.
+    /// A connection to a master, and where that is, if Sentinels named it. `hear` gets what Redis sends of its own accord; it is
+    /// called on the connection's task.
     pub(super) async fn dial(
         &self,
         hear: impl Fn(PushInfo) -> Result<(), ()> + Send + Sync + 'static,
-    ) -> Result<MultiplexedConnection, Fault> {
-        let client = match &self.place {
-            Place::Server(client) => client.clone(),
+    ) -> Result<(MultiplexedConnection, Option<Address>), Fault> {
+        let (client, named) = match &self.place {
+            Place::Server(client) => (client.clone(), None),
             Place::Sentinel { sentinels, master, server } => {
-                let address = self.ask(sentinels, master).await?;
-                self.client(server, &address)?
+                let asked = sentinels.iter().map(async |sentinel| ask(&mut greet(sentinel).await?, master).await);
+                let address = most(join_all(asked).await, 1)
+                    .map_err(|why| Fault::new(Remedy::Reconnect, format!("no sentinel names {master:?}: {why}")))?;
+                (self.client(server, &address)?, Some(address))
             }
             Place::Cluster { .. } => return Err(Fault::new(Remedy::None, "a cluster is no server")),
         };
@@ -59,7 +66,32 @@ impl Dialer {
             .set_push_sender(hear);
         let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
         check_role(&mut connection).await?;
-        Ok(connection)
+        Ok((connection, named))
+    }
+
+    /// Waits until most Sentinels name another master than this one. A master that was frozen does not know that it is none
+    /// any more, and acknowledges what will be lost.
+    pub(super) async fn until_replaced(&self, named: Option<Address>) {
+        let (Place::Sentinel { sentinels, master, .. }, Some(named)) = (&self.place, named) else {
+            return std::future::pending().await;
+        };
+        let mut connections: Vec<Option<MultiplexedConnection>> = vec![None; sentinels.len()];
+        loop {
+            sleep(SENTINEL_WATCH).await;
+            let asked = sentinels.iter().zip(&mut connections).map(async |(sentinel, slot)| {
+                let mut connection = match slot.take() {
+                    Some(connection) => connection,
+                    None => greet(sentinel).await?,
+                };
+                let answer = ask(&mut connection, master).await;
+                *slot = answer.is_ok().then_some(connection);
+                answer
+            });
+            let named_now = most(join_all(asked).await, sentinels.len() / 2 + 1);
+            if named_now.is_ok_and(|named_now| named_now != named) {
+                return;
+            }
+        }
     }
 
     fn client(&self, server: &ConnectionInfo, (host, port): &Address) -> Result<Client, Fault> {
@@ -98,36 +130,38 @@ impl Dialer {
         let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
         Ok(cmd("CLUSTER").arg("NODES").query_async(&mut connection).await?)
     }
-
-    /// Asks all Sentinels at once, and believes the most of them: one that was cut off names the master of before.
-    async fn ask(&self, sentinels: &[Client], master: &str) -> Result<Address, Fault> {
-        let answers = join_all(sentinels.iter().map(|sentinel| ask_one(sentinel, master))).await;
-        let mut votes: HashMap<Address, usize> = HashMap::new();
-        let mut why = Fault::new(Remedy::Reconnect, "there are no sentinels");
-        for answer in answers {
-            match answer {
-                Ok(address) => *votes.entry(address).or_default() += 1,
-                Err(fault) => why = fault,
-            }
-        }
-        let chosen = votes.into_iter().max_by_key(|(_, count)| *count).map(|(address, _)| address);
-        chosen.ok_or_else(|| Fault::new(Remedy::Reconnect, format!("no sentinel names {master:?}: {why}")))
-    }
 }
 
-async fn ask_one(sentinel: &Client, master: &str) -> Result<Address, Fault> {
+async fn greet(sentinel: &Client) -> Result<MultiplexedConnection, Fault> {
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(SENTINEL_WAIT))
         .set_response_timeout(Some(SENTINEL_WAIT));
-    let mut connection = sentinel.get_multiplexed_async_connection_with_config(&config).await?;
+    Ok(sentinel.get_multiplexed_async_connection_with_config(&config).await?)
+}
+
+async fn ask(sentinel: &mut MultiplexedConnection, master: &str) -> Result<Address, Fault> {
     let mut command = cmd("SENTINEL");
     command.arg("get-master-addr-by-name").arg(master);
-    let address: Option<Address> = command.query_async(&mut connection).await?;
+    let address: Option<Address> = command.query_async(sentinel).await?;
     address.ok_or_else(|| Fault::new(Remedy::Reconnect, "it knows no such master"))
 }
 
+/// What most Sentinels say, at least so many: one that was cut off names the master of before.
+fn most(answers: Vec<Result<Address, Fault>>, least: usize) -> Result<Address, Fault> {
+    let mut votes: HashMap<Address, usize> = HashMap::new();
+    let mut why = Fault::new(Remedy::Reconnect, "they do not agree");
+    for answer in answers {
+        match answer {
+            Ok(address) => *votes.entry(address).or_default() += 1,
+            Err(fault) => why = fault,
+        }
+    }
+    let chosen = votes.into_iter().filter(|(_, count)| *count >= least).max_by_key(|(_, count)| *count);
+    chosen.map(|(address, _)| address).ok_or(why)
+}
+
 /// A replica takes no writes, and is no place to stay at. Who may not ask finds out by the first write.
-async fn check_role(connection: &mut MultiplexedConnection) -> Result<(), Fault> {
+pub(super) async fn check_role(connection: &mut MultiplexedConnection) -> Result<(), Fault> {
     match connection.send_packed_command(&cmd("ROLE")).await? {
         Value::Array(role) => match role.first() {
             Some(Value::BulkString(role)) if role != b"master" => {

@@ -10,7 +10,7 @@
 //!
 //! A probe is a `PING` with a number in it: it has to come back, and with that number. Anything else means that answers and
 //! questions do not belong together any more (the client takes an unasked `sunsubscribe` for the answer to whatever it
-//! asked first), and the connection is of no use.
+//! asked first), and the connection is of no use. So is one to a server that is no master any more.
 
 use std::{
     sync::{
@@ -30,9 +30,10 @@ use tokio::{
 
 use super::{
     backoff::Backoff,
-    dial::Dialer,
+    dial::{Dialer, check_role},
     fault::{Fault, Remedy},
     settings::Times,
+    slots::Address,
 };
 
 /// Commands that wait for their answers at one time. One more is refused at once: it would wait for longer than it may.
@@ -81,6 +82,15 @@ impl Drop for Life {
     fn drop(&mut self) {
         self.0.abort();
     }
+}
+
+/// A connection that was made.
+struct Connected {
+    connection: MultiplexedConnection,
+    /// It is gone.
+    lost: Arc<Notify>,
+    /// What the Sentinels had named.
+    named: Option<Address>,
 }
 
 /// Whether there is a connection.
@@ -223,23 +233,21 @@ impl Link {
     async fn live(self: &Arc<Self>, keeper: &Arc<dyn Keeper>) -> Fault {
         match self.connect(keeper).await {
             Err(fault) => fault,
-            Ok((connection, lost)) => {
+            Ok(Connected { connection, lost, named }) => {
                 self.state.send_replace(State::Up(Instant::now()));
                 tracing::info!(link = self.name.as_str(), "redis is connected");
                 tokio::select! {
                     () = lost.notified() => Fault::new(Remedy::Reconnect, "the connection was closed"),
                     () = self.give_up.notified() => Fault::new(Remedy::Reconnect, "the connection was given up"),
                     fault = keeper.tend(&connection) => fault,
+                    () = self.dialer.until_replaced(named) => Fault::new(Remedy::Reconnect, "there is another master"),
                     fault = self.probe(connection.clone()) => fault,
                 }
             }
         }
     }
 
-    async fn connect(
-        self: &Arc<Self>,
-        keeper: &Arc<dyn Keeper>,
-    ) -> Result<(MultiplexedConnection, Arc<Notify>), Fault> {
+    async fn connect(self: &Arc<Self>, keeper: &Arc<dyn Keeper>) -> Result<Connected, Fault> {
         let number = self.made.fetch_add(1, Ordering::Relaxed) + 1;
         let lost = Arc::new(Notify::new());
         let (link, with, closed) = (Arc::downgrade(self), keeper.clone(), lost.clone());
@@ -251,10 +259,10 @@ impl Link {
             }
             Ok(())
         };
-        let connection = self.dialer.dial(hear).await?;
+        let (connection, named) = self.dialer.dial(hear).await?;
         keeper.greet(&connection).await?;
         *self.line.write().unwrap_or_else(PoisonError::into_inner) = Some(connection.clone());
-        Ok((connection, lost))
+        Ok(Connected { connection, lost, named })
     }
 
     async fn probe(&self, mut connection: MultiplexedConnection) -> Fault {
@@ -269,11 +277,20 @@ impl Link {
             match connection.send_packed_command(cmd("PING").arg(&number)).await {
                 Ok(Value::BulkString(answer)) if answer == number.as_bytes() => {}
                 // A busy server answers nothing else, but it answers.
-                Ok(Value::ServerError(error)) if matches!(error.code(), "BUSY" | "LOADING" | "MISCONF") => {}
+                Ok(Value::ServerError(error)) if is_busy(error.code()) => continue,
                 Ok(Value::ServerError(error)) => return error.into(),
                 Ok(_) => return Fault::new(Remedy::Reconnect, "answers are out of step"),
                 Err(error) => return Fault::new(Remedy::Reconnect, format!("no answer to a probe: {error}")),
             }
+            match check_role(&mut connection).await {
+                Err(fault) if !is_busy(fault.text.split(' ').next().unwrap_or_default()) => return fault,
+                _ => {}
+            }
         }
     }
+}
+
+/// Whether an error says that the server is busy with something else.
+fn is_busy(code: &str) -> bool {
+    matches!(code, "BUSY" | "LOADING" | "MISCONF")
 }

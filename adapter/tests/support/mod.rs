@@ -5,6 +5,7 @@
 
 pub(crate) mod cluster;
 pub(crate) mod proxy;
+pub(crate) mod sentinel;
 
 use std::{
     net::{TcpListener, TcpStream},
@@ -83,6 +84,13 @@ impl Server {
     pub(crate) fn kill(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+
+    /// Stops it where it is, and lets it go on: it does not notice.
+    pub(crate) fn freeze(&self, freeze: bool) {
+        let signal = if freeze { "-STOP" } else { "-CONT" };
+        let sent = Command::new("kill").arg(signal).arg(self.process.id().to_string()).status();
+        assert!(sent.is_ok_and(|status| status.success()), "no signal can be sent");
     }
 
     /// Starts it again, on the same port.
