@@ -16,6 +16,16 @@ const SMALL: &[(&str, &str)] = &[
     ("HAAT_OUTBOX_MAX_BYTES", "65536"),
 ];
 
+/// A server with little room in its queues, one who talks and one who listens.
+async fn scene(variables: &[(&str, &str)]) -> (World, Client, Client) {
+    let world = World::start(&[SMALL, variables].concat()).await;
+    let mut supplier = world.supplier(&["main"]).await;
+    supplier.join("main").await;
+    let mut healthy = world.guest().await;
+    healthy.join("main").await;
+    (world, supplier, healthy)
+}
+
 async fn closed(world: &World) -> f64 {
     world.metric("haat_sessions_closed_total", "slow_consumer").await
 }
@@ -40,11 +50,7 @@ async fn talk(sender: &mut Client, listener: &mut Client, mut enough: impl Async
 #[tokio::test]
 async fn too_many_bytes_in_its_queue_close_it_and_others_go_on() {
     let _alone = ALONE.lock().await;
-    let world = World::start(SMALL).await;
-    let mut supplier = world.supplier(&["main"]).await;
-    supplier.join("main").await;
-    let mut healthy = world.guest().await;
-    healthy.join("main").await;
+    let (world, mut supplier, mut healthy) = scene(&[]).await;
     let before = closed(&world).await;
     let mut slow = Wire::narrow_viewer(world.address, "main").await;
     let said = talk(&mut supplier, &mut healthy, async || closed(&world).await > before).await;
@@ -61,13 +67,8 @@ async fn too_many_bytes_in_its_queue_close_it_and_others_go_on() {
 #[tokio::test]
 async fn too_many_frames_in_its_queue_close_it() {
     let _alone = ALONE.lock().await;
-    let world =
-        World::start(&[SMALL, &[("HAAT_OUTBOX_MAX_BYTES", "10000000"), ("HAAT_OUTBOX_MAX_FRAMES", "20")]].concat())
-            .await;
-    let mut supplier = world.supplier(&["main"]).await;
-    supplier.join("main").await;
-    let mut healthy = world.guest().await;
-    healthy.join("main").await;
+    let (world, mut supplier, mut healthy) =
+        scene(&[("HAAT_OUTBOX_MAX_BYTES", "10000000"), ("HAAT_OUTBOX_MAX_FRAMES", "20")]).await;
     let before = closed(&world).await;
     let mut slow = Wire::narrow_viewer(world.address, "main").await;
     talk(&mut supplier, &mut healthy, async || closed(&world).await > before).await;
@@ -77,15 +78,11 @@ async fn too_many_frames_in_its_queue_close_it() {
 #[tokio::test]
 async fn a_message_that_waits_too_long_closes_it_though_nothing_more_comes() {
     let _alone = ALONE.lock().await;
-    let world = World::start(&[SMALL, &[("HAAT_OUTBOX_MAX_AGE_SECONDS", "0.2")]].concat()).await;
-    let mut supplier = world.supplier(&["main"]).await;
-    supplier.join("main").await;
-    let mut healthy = world.guest().await;
-    healthy.join("main").await;
+    let (world, mut supplier, mut healthy) = scene(&[("HAAT_OUTBOX_MAX_AGE_SECONDS", "0.2")]).await;
     let before = closed(&world).await;
     let mut slow = Wire::narrow_viewer(world.address, "main").await;
     // More than the two sockets take, less than the queue does.
-    let mut left = 100;
+    let mut left = 60;
     talk(&mut supplier, &mut healthy, async || {
         left -= 1;
         left == 0
@@ -98,11 +95,7 @@ async fn a_message_that_waits_too_long_closes_it_though_nothing_more_comes() {
 #[tokio::test]
 async fn one_that_was_too_slow_comes_back_and_has_what_it_missed() {
     let _alone = ALONE.lock().await;
-    let world = World::start(SMALL).await;
-    let mut supplier = world.supplier(&["main"]).await;
-    supplier.join("main").await;
-    let mut healthy = world.guest().await;
-    healthy.join("main").await;
+    let (world, mut supplier, mut healthy) = scene(&[]).await;
     let mut slow = Client::connect(world.address, &json!({})).await;
     let pid = slow.connected["pid"].clone();
     let sid = slow.connected["sid"].clone();
