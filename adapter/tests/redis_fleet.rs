@@ -19,7 +19,8 @@ use std::{
 use fleet::{Manner, chat, event, new, target, to_room};
 use gateway::{Gateway, LONG, until};
 use haat_adapter::{
-    Adapter, Broadcast, Flags, Health, Request, Store,
+    Adapter, Append, Broadcast, Flags, Health, Market, Request, Spin, Stake, Store, Vote,
+    market::{tally, votes},
     msgpack::{Binary, from_json, to_json},
     redis::{NodePeers, RedisSettings, Tls},
 };
@@ -183,6 +184,47 @@ redis_test!(tells_node_gateways_of_entries_while_there_are_any, async || {
     assert_eq!(gateway.heard.until(|_| true, |heard| heard.broadcasts.len()).await, 0);
     drop(node);
     until("they are gone", || server.command::<i64>("PUBSUB NUMPAT") == 0).await;
+});
+
+redis_test!(tells_node_gateways_of_counters_and_prizes, async || {
+    let server = Server::start();
+    let gateway = Gateway::start(RedisSettings { node_peers: NodePeers::Always, ..at(&server) }).await;
+    let node = Foreign::join(&server);
+    append(&gateway, "spring", "first").await;
+    let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    let (pool, stream) = ("poll.color@1".to_owned(), "spring".to_owned());
+    for user in 0..12 {
+        let user = format!("user-{user}");
+        let vote = Vote { stream: stream.clone(), pool: pool.clone(), user, options: 1, ..Vote::default() };
+        gateway.engine.vote(vote).await.unwrap();
+    }
+    let counted = Append {
+        data: texts(&[r#"{"seq":"#, r#","votes":"#, r#","text":"all "#, " of ", r#""}"#]),
+        fill: vec![None, Some(votes(&pool)), Some(tally(&pool, 0)), Some("never".to_owned())],
+        ..chat("spring", "")
+    };
+    new(gateway.engine.append(counted).await);
+    let prize = Stake { id: "p".to_owned(), weight: 1, stock: None, text: r#"{"id":"p"}"#.to_owned() };
+    let spin = Spin {
+        id: "s1".to_owned(),
+        pool: "wheel.w@1".to_owned(),
+        user: "ana".to_owned(),
+        prizes: vec![prize],
+        draws: vec![7],
+        by: "null".to_owned(),
+        data: texts(&["{", ",", ",", "}"]),
+        event: "wheel:won".to_owned(),
+        won: texts(&[r#"{"seq":"#, r#","prize":"#, "}"]),
+        stream,
+        ..Spin::default()
+    };
+    gateway.engine.spin(spin).await.unwrap();
+    let mut heard = Vec::new();
+    for _ in 0..3 {
+        heard.push(json_of(&node.hears("stream:spring").await.1)[1]["data"].clone());
+    }
+    assert_eq!(heard[1], json!(["chat:message", {"seq": 2, "votes": 12, "text": "all 12 of 0"}]));
+    assert_eq!(heard[2], json!(["wheel:won", {"seq": 3, "prize": {"id": "p"}}]));
 });
 
 redis_test!(hears_what_node_sends_to_a_single_socket_once, async || {

@@ -9,10 +9,11 @@ use redis::{Cmd, FromRedisValue, Value};
 
 use super::{
     Core, Engine,
+    arguments::{check_arguments, part_arguments},
     fault::Fault,
     random_text, record,
     scripts::Script,
-    store::{EPOCH, check_arguments, failed, is_stream, milliseconds, part_arguments, today, too_large, value},
+    store::{EPOCH, failed, is_stream, milliseconds, today, too_large, value},
     wire::publish_command,
 };
 use crate::{

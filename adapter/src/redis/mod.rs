@@ -20,7 +20,7 @@
 //! | `pulse` | whether the gateway hears itself, and whether Node gateways are there |
 //! | `wire`, `classic`, `sharded` | what gateways say to each other, as Node's adapters spell it |
 //! | `market`, `hands` | the [`Market`](crate::Market), and what time it is |
-//! | `store`, `scripts`, `record`, `seen` | the [`Store`](crate::Store), its steps, a log entry's form, how far it was seen |
+//! | `store`, `scripts`, `arguments`, `record`, `seen` | the [`Store`](crate::Store), its steps, what they are told, a log entry's form, how far it was seen |
 //!
 //! One thread of its own does all of it: the gateway's code ([`Inbound`](crate::Inbound)) is called on it, one call at a time, in the order in
 //! which Redis sent things. Two connections to each server: one for commands, one to listen; a flood on one does not delay the
@@ -81,6 +81,7 @@
 //! # }
 //! ```
 
+mod arguments;
 mod backoff;
 mod classic;
 mod dial;
