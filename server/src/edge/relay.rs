@@ -63,8 +63,10 @@ pub const PEER_IDLE: Duration = Duration::from_secs(60);
 const MAX_ANSWER: usize = 64 << 20;
 /// Bytes that the kernel takes in for a client that reads slowly. More would hide from the owner that it does.
 const RECEIVE_BUFFER: u32 = 256 * 1024;
-/// A gateway that vanished without a word is noticed after this time.
+/// A gateway that vanished without a word is noticed after this time, if there is something to send.
 const SILENCE: Duration = Duration::from_secs(10);
+/// From this time on it is asked whether it is still there, if there is nothing to send.
+const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// Headers of a request that its owner needs.
 const PASSED_ON: [HeaderName; 7] = [
@@ -349,7 +351,7 @@ async fn dial(address: &str) -> io::Result<TcpStream> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_nodelay(true)?;
         socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
-        let probes = TcpKeepalive::new().with_time(SILENCE / 2).with_interval(SILENCE / 4).with_retries(2);
+        let probes = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(SILENCE / 2).with_retries(2);
         SockRef::from(&socket).set_tcp_keepalive(&probes)?;
         #[cfg(target_os = "linux")]
         SockRef::from(&socket).set_tcp_user_timeout(Some(SILENCE))?;

@@ -140,14 +140,7 @@ async fn serve(mut client: TcpStream, gateways: &[SocketAddr], turn: &AtomicUsiz
         let answer = tokio::select! {
             answer = message(&mut gateway, &mut answered) => answer?,
             // A client that hangs up takes its request along.
-            gone = client.readable() => {
-                gone?;
-                let mut byte = [0];
-                match client.try_read(&mut byte) {
-                    Ok(0) | Err(_) => return Ok(()),
-                    Ok(_) => panic!("a client that does not wait for its answer"),
-                }
-            }
+            () = hung_up(&client) => return Ok(()),
         };
         client.write_all(&answer).await?;
         if answer.starts_with(b"HTTP/1.1 101") {
@@ -155,6 +148,17 @@ async fn serve(mut client: TcpStream, gateways: &[SocketAddr], turn: &AtomicUsiz
             gateway.write_all(&read).await?;
             copy_bidirectional(&mut client, &mut gateway).await?;
             return Ok(());
+        }
+    }
+}
+
+/// Waits until a client that waits for its answer waits no longer.
+async fn hung_up(client: &TcpStream) {
+    while client.readable().await.is_ok() {
+        match client.try_read(&mut [0]) {
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Ok(0) | Err(_) => return,
+            Ok(_) => panic!("a client that does not wait for its answer"),
         }
     }
 }
