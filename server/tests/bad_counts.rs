@@ -63,9 +63,9 @@ fn end(reason: &str) -> String {
 async fn what_is_refused_counts_once() {
     let world = World::start(&[
         ("HAAT_SHARDS", "2"),
-        ("HAAT_ENGINE_HANDSHAKE_TIMEOUT_SECONDS", "0.5"),
+        ("HAAT_ENGINE_HANDSHAKE_TIMEOUT_SECONDS", "2"),
         ("HAAT_ENGINE_MESSAGE_TIMEOUT_SECONDS", "0.5"),
-        ("HAAT_ENGINE_UPGRADE_TIMEOUT_SECONDS", "0.5"),
+        ("HAAT_ENGINE_UPGRADE_TIMEOUT_SECONDS", "2"),
         ("HAAT_LIMITS_EVENTS_PER_SECOND", "0.001"),
         ("HAAT_LIMITS_EVENTS_BURST", "100"),
     ])

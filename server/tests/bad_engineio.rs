@@ -479,9 +479,9 @@ async fn probes_that_are_none() {
 async fn sessions_that_are_left_alone_end() {
     let world = World::start(&[
         ("HAAT_ENGINE_PING_INTERVAL_SECONDS", "0.3"),
-        ("HAAT_ENGINE_PING_TIMEOUT_SECONDS", "3"),
+        ("HAAT_ENGINE_PING_TIMEOUT_SECONDS", "5"),
         ("HAAT_ENGINE_UPGRADE_TIMEOUT_SECONDS", "0.5"),
-        ("HAAT_ENGINE_CONNECT_TIMEOUT_SECONDS", "1"),
+        ("HAAT_ENGINE_CONNECT_TIMEOUT_SECONDS", "2"),
     ])
     .await;
     let mut innocents = Innocents::watch(&world).await;

@@ -110,7 +110,7 @@ fn headers(count: usize) -> Vec<u8> {
 
 #[tokio::test]
 async fn heads_that_never_end() {
-    let world = World::start(&[("HAAT_ENGINE_HANDSHAKE_TIMEOUT_SECONDS", "0.3")]).await;
+    let world = World::start(&[("HAAT_ENGINE_HANDSHAKE_TIMEOUT_SECONDS", "1")]).await;
     let mut innocents = Innocents::watch(&world).await;
     for (row, first) in [
         ("BH1 nothing at all", &b""[..]),

@@ -64,6 +64,40 @@ impl Random {
     }
 }
 
+/// A run against one server, with innocent viewers on it.
+struct Run {
+    seed: u64,
+    random: Random,
+    world: World,
+    innocents: Innocents,
+}
+
+impl Run {
+    async fn begin() -> Self {
+        let (seed, random) = Random::seeded();
+        eprintln!("SEED={seed}");
+        let world = World::start(&[]).await;
+        let innocents = Innocents::watch(&world).await;
+        Self { seed, random, world, innocents }
+    }
+
+    /// Leaves a connection in one way or another, and looks after the innocents now and then.
+    async fn end(&mut self, round: u32, mut wire: Wire) {
+        match self.random.number(0..3) {
+            0 => {}
+            1 => drop(tokio::time::timeout(Duration::from_millis(5), wire.rest()).await),
+            _ => {
+                wire.finish().await;
+                drop(tokio::time::timeout(Duration::from_millis(50), wire.rest()).await);
+            }
+        }
+        drop(wire);
+        if round % 5 == 0 {
+            self.innocents.unharmed(&format!("SEED={}, round {round}", self.seed)).await;
+        }
+    }
+}
+
 /// What parsers look for.
 const TOKENS: [&str; 22] = [
     "[",
@@ -109,24 +143,9 @@ const PACKETS: [&str; 16] = [
     "bAQIDBA==",
 ];
 
-/// Lets the server take in what was sent, or not all of it.
-async fn linger(wire: &mut Wire, random: &mut Random) {
-    match random.number(0..3) {
-        0 => {}
-        1 => drop(tokio::time::timeout(Duration::from_millis(5), wire.rest()).await),
-        _ => {
-            wire.finish().await;
-            drop(tokio::time::timeout(Duration::from_millis(50), wire.rest()).await);
-        }
-    }
-}
-
 #[tokio::test]
 async fn bytes_that_mean_nothing() {
-    let (seed, mut random) = Random::seeded();
-    eprintln!("SEED={seed}");
-    let world = World::start(&[]).await;
-    let mut innocents = Innocents::watch(&world).await;
+    let mut run = Run::begin().await;
     let requests = [
         handshake("EIO=4&transport=websocket"),
         request("GET", "/socket.io/?EIO=4&transport=polling", &[("Origin", "https://haat.example")], ""),
@@ -135,8 +154,8 @@ async fn bytes_that_mean_nothing() {
         request("OPTIONS", "/socket.io/?EIO=4", &[("Origin", "null"), ("Expect", "100-continue")], ""),
     ];
     for round in 0..1500 {
-        let row = format!("SEED={seed}, round {round}");
-        let mut wire = Wire::dial(world.address).await;
+        let random = &mut run.random;
+        let mut wire = Wire::dial(run.world.address).await;
         let bytes = match random.number(0..3) {
             0 => random.bytes(0..2000),
             _ => {
@@ -145,28 +164,22 @@ async fn bytes_that_mean_nothing() {
             }
         };
         wire.send(bytes).await;
-        linger(&mut wire, &mut random).await;
-        if round % 5 == 0 {
-            innocents.unharmed(&row).await;
-        }
+        run.end(round, wire).await;
     }
-    innocents.unharmed(&format!("SEED={seed}")).await;
+    run.innocents.unharmed(&format!("SEED={}", run.seed)).await;
 }
 
 #[tokio::test]
 async fn packets_that_begin_well() {
-    let (seed, mut random) = Random::seeded();
-    eprintln!("SEED={seed}");
-    let world = World::start(&[]).await;
-    let mut innocents = Innocents::watch(&world).await;
-    let _supplier = world.supplier(&["main"]).await;
+    let mut run = Run::begin().await;
+    let _supplier = run.world.supplier(&["main"]).await;
     let auth = json!({ "token": token("asha", "viewer", &[]) });
     for round in 0..1500 {
-        let row = format!("SEED={seed}, round {round}");
+        let random = &mut run.random;
         let mut wire = match random.number(0..4) {
-            0 => Wire::session(world.address).await,
-            1 => Wire::socket(world.address, &json!({})).await,
-            _ => Wire::socket(world.address, &auth).await,
+            0 => Wire::session(run.world.address).await,
+            1 => Wire::socket(run.world.address, &json!({})).await,
+            _ => Wire::socket(run.world.address, &auth).await,
         };
         for _ in 0..random.number(1..12) {
             let packet = random.pick(&PACKETS).as_bytes();
@@ -183,25 +196,19 @@ async fn packets_that_begin_well() {
             };
             wire.send(bytes).await;
         }
-        linger(&mut wire, &mut random).await;
-        if round % 5 == 0 {
-            innocents.unharmed(&row).await;
-        }
+        run.end(round, wire).await;
     }
-    innocents.unharmed(&format!("SEED={seed}")).await;
+    run.innocents.unharmed(&format!("SEED={}", run.seed)).await;
 }
 
 #[tokio::test]
 async fn bodies_that_begin_well() {
-    let (seed, mut random) = Random::seeded();
-    eprintln!("SEED={seed}");
-    let world = World::start(&[]).await;
-    let mut innocents = Innocents::watch(&world).await;
-    let _supplier = world.supplier(&["main"]).await;
+    let mut run = Run::begin().await;
+    let _supplier = run.world.supplier(&["main"]).await;
     for round in 0..600 {
-        let row = format!("SEED={seed}, round {round}");
-        let poller = Poller::open(world.address).await;
-        let mut wire = Wire::dial(world.address).await;
+        let random = &mut run.random;
+        let poller = Poller::open(run.world.address).await;
+        let mut wire = Wire::dial(run.world.address).await;
         for _ in 0..random.number(1..6) {
             let packets: Vec<&str> = (0..random.number(1..5)).map(|_| random.pick(&PACKETS)).collect();
             let body = random.spoil(packets.join("\u{1e}").as_bytes());
@@ -212,10 +219,7 @@ async fn bodies_that_begin_well() {
                 wire.send(request("GET", &poller.target(), &[], "")).await;
             }
         }
-        linger(&mut wire, &mut random).await;
-        if round % 5 == 0 {
-            innocents.unharmed(&row).await;
-        }
+        run.end(round, wire).await;
     }
-    innocents.unharmed(&format!("SEED={seed}")).await;
+    run.innocents.unharmed(&format!("SEED={}", run.seed)).await;
 }
