@@ -79,6 +79,29 @@ async fn a_crowd_goes_on_elsewhere_when_its_gateway_is_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_outlive_a_gateway_that_dies_while_redis_is_away() {
+    let Some(fleet) = Fleet::start().await else { return };
+    let mut gateways = fleet.gateways(2, &[]).await;
+    let both = [gateways[0].public, gateways[1].public];
+    let (dies, lives) = (Route::to([both[0]]), Route::to([both[1]]));
+    let show = Show::begin(&[lives, dies.clone()], 10, 1).await;
+    show.flows(PATIENCE).await;
+    let mut redis = fleet.redis.connection();
+    let sleep = std::thread::spawn(move || redis::cmd("DEBUG").arg("SLEEP").arg("2.5").exec(&mut redis));
+    dies.lead_to([both[1]]);
+    gateways[0].kill();
+    show.flows(PATIENCE).await;
+    sleep.join().unwrap().unwrap();
+    let ended = show.end().await;
+    let checker = ended.compare(&fleet, None).await;
+    for client in ended.everybody() {
+        let fresh = client.count(|seen| matches!(seen, Seen::Connected { recovered: false, .. }));
+        assert_eq!((fresh, resets(client)), (1, 0), "{} began anew", client.name);
+    }
+    checker.content();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_leaves_is_not_counted_any_more() {
     let Some(fleet) = Fleet::start().await else { return };
     let gateways = fleet.gateways(2, &[]).await;

@@ -75,6 +75,12 @@ async fn a_redis_that_comes_back_empty_is_a_new_epoch() {
     for client in ended.everybody() {
         assert_eq!((resets(client), losses(client)), (1, 0), "{}", client.name);
     }
+    // Viewers and senders of both gateways, and none of them twice.
+    let watching = 2 * (10 + 8);
+    until("everybody is counted again", FLOWS, || {
+        fleet.redis.command::<(u64, u64)>("HMGET haat:{main}:audience p u") == (watching, watching)
+    })
+    .await;
     let state = ended.supplier.call("stream:join", json!({ "stream": STREAM })).await.unwrap_or_default();
     assert_eq!((&state["state"]["title"], &state["state"]["status"]), (&json!("Sale"), &json!("live")), "{state}");
     assert_eq!(state["state"]["supplier"]["id"], "supplier");

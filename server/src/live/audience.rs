@@ -24,8 +24,8 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 
-use super::{Live, Shared, state::value, stats::MESSAGES, view::View};
-use crate::hub::mailbox::Mail;
+use super::{Live, Shared, state::value, stats::MESSAGES, view::View, visitor::Visitor};
+use crate::hub::mailbox::{LocalTarget, Mail};
 
 /// Viewers of a gateway that was not heard of for so long count no more.
 const LEASE: Duration = Duration::from_secs(15);
@@ -56,6 +56,8 @@ pub(super) struct Report {
 #[derive(Debug, Default)]
 struct Counted {
     users: Vec<Box<str>>,
+    /// The fleet has lost what was reported before.
+    again: bool,
     /// Gateways whose viewers have come here, and how many.
     moved: Sums,
     /// What is to be added to counters.
@@ -120,6 +122,22 @@ impl Live {
         }
     }
 
+    /// The fleet has lost who watches a stream: all of them are told again.
+    pub(super) fn recount(&self, view: &View) {
+        let target = LocalTarget { rooms: vec![view.room.clone()], ..LocalTarget::default() };
+        let visitors = self.rooms.select(&target).into_iter().filter_map(|at| self.rooms.data::<Visitor>(at));
+        let watches = |visitor: &Visitor| {
+            visitor.joined().iter().any(|joined| joined.viewer && joined.view.stream == view.stream)
+        };
+        let users = visitors.filter(|visitor| watches(visitor)).map(|visitor| (&*visitor.identity().user.id).into());
+        let mut dirty = self.tally.dirty.borrow_mut();
+        let counted = dirty.entry(view.stream.clone()).or_default();
+        counted.again = true;
+        counted.users.extend(users.take(USERS));
+        drop(dirty);
+        self.schedule_report();
+    }
+
     /// Adds to a counter of a stream, with the next report.
     pub(super) fn count(&self, stream: &Arc<str>, name: &str, value: u64) {
         self.tally.dirty.borrow_mut().entry(stream.clone()).or_default().sums.add(name, value);
@@ -144,6 +162,7 @@ impl Live {
                 let mut dirty = self.tally.dirty.borrow_mut();
                 let counted = dirty.entry(report.stream).or_default();
                 counted.users.extend(report.counted.users);
+                counted.again |= report.counted.again;
                 counted.moved.add_all(&report.counted.moved);
                 counted.sums.add_all(&report.counted.sums);
                 drop(dirty);
@@ -186,7 +205,7 @@ struct Hall {
 
 impl Hall {
     fn take(&mut self, report: Report) {
-        let Report { shard, viewers, counted: Counted { users, moved, sums }, .. } = report;
+        let Report { shard, viewers, counted: Counted { users, again, moved, sums }, .. } = report;
         let before = match viewers {
             Some(viewers) => self.shards.insert(shard, viewers),
             None => self.shards.remove(&shard),
@@ -197,6 +216,9 @@ impl Hall {
         self.changed |= before != viewers || !moved.0.is_empty() || !sums.0.is_empty();
         self.moved.add_all(&moved);
         self.sums.add_all(&sums);
+        if again {
+            self.seen.clear();
+        }
         for user in users {
             let mut hasher = FxHasher::default();
             user.hash(&mut hasher);

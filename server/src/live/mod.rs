@@ -325,6 +325,7 @@ async fn look_after(live: Rc<Live>) {
     loop {
         tick.tick().await;
         live.tell_outage();
+        live.views.reborn().iter().for_each(|view| live.recount(view));
         for stream in live.views.sweep() {
             live.tally(&stream, None);
         }

@@ -24,9 +24,14 @@ impl Live {
         }
     }
 
+    /// The gateway is cut off, and everybody has been told.
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.cut_off.get()
+    }
+
     /// Tells somebody who comes while it lasts.
     pub(super) fn show_outage(&self, at: At) {
-        if self.cut_off.get() {
+        if self.is_cut_off() {
             self.rooms.emit(at.key, &degraded(true));
         }
     }

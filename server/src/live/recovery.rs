@@ -12,7 +12,7 @@
 
 use std::{rc::Rc, time::Duration};
 
-use haat_adapter::{LogRead, Position, Request, SavedSession, SessionRoom};
+use haat_adapter::{LogRead, Position, Request, SavedSession, SessionRoom, StoreError};
 use haat_protocol::{Frame, Id};
 use tokio::time::Instant;
 
@@ -23,6 +23,7 @@ use super::{
     body::is_id,
     connect::Former,
     offset::{Offset, frame_of},
+    reject::Code,
     view::{Delivery, View, is_erased},
     visitor::{Fate, Joined, Saving, Visitor},
 };
@@ -36,6 +37,10 @@ const MAX_MISSED_BYTES: usize = 4 << 20;
 const PAGE: usize = 500;
 /// How long a view may take to reach what the client has seen elsewhere.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a store that does not answer is asked again.
+const OUTAGE: Duration = Duration::from_secs(5);
+/// How often it is.
+const AGAIN: Duration = Duration::from_millis(200);
 /// A session of a living connection is saved again after this time.
 const RENEW: Duration = Duration::from_secs(600);
 /// A recovered session is saved again after this time: its old connection may have saved it last.
@@ -59,23 +64,45 @@ struct Owed {
     missed: Vec<Delivery>,
 }
 
-/// The session cannot be recovered.
-struct Lost;
+/// Why a session is not recovered.
+enum No {
+    /// It cannot be.
+    Lost,
+    /// The store does not say.
+    Unknown,
+}
+
+impl From<StoreError> for No {
+    fn from(_: StoreError) -> Self {
+        Self::Unknown
+    }
+}
 
 impl Live {
     /// Brings a session back. `false`: it cannot be, and nothing was done.
     pub(super) async fn recover(self: &Rc<Self>, at: At, identity: &Rc<Identity>, former: Former) -> bool {
-        self.try_recover(at, identity, former).await.is_ok()
+        let end = Instant::now() + OUTAGE;
+        loop {
+            match self.try_recover(at, identity, &former).await {
+                Ok(()) => return true,
+                // A gateway that dies often takes the store with it, which is back a moment later.
+                Err(No::Unknown) if Instant::now() < end && !self.is_cut_off() => tokio::time::sleep(AGAIN).await,
+                Err(_) => return false,
+            }
+        }
     }
 
-    async fn try_recover(self: &Rc<Self>, at: At, identity: &Rc<Identity>, former: Former) -> Result<(), Lost> {
-        let saved = self.shared.store.session(former.pid).await.ok().flatten().ok_or(Lost)?;
-        let identity = owner(identity, &saved).ok_or(Lost)?;
-        let sid = Id::parse(&saved.sid).ok_or(Lost)?;
+    async fn try_recover(self: &Rc<Self>, at: At, identity: &Rc<Identity>, former: &Former) -> Result<(), No> {
+        let saved = self.shared.store.session(former.pid).await?.ok_or(No::Lost)?;
+        let identity = owner(identity, &saved).ok_or(No::Lost)?;
+        let sid = Id::parse(&saved.sid).ok_or(No::Lost)?;
         let mut owed = Vec::new();
         for room in &saved.rooms {
             if let Some(stream) = stream_of(room) {
-                let view = self.views.ready(stream).await.map_err(|_| Lost)?;
+                let view = self.views.ready(stream).await.map_err(|reject| match reject.code {
+                    Code::Unavailable => No::Unknown,
+                    _ => No::Lost,
+                })?;
                 // A stream that the user is banned from is not recovered with the rest.
                 if self.admits(&view, &identity).is_ok() {
                     owed.push(self.owed(view, room, former.offset.as_ref()).await?);
@@ -92,10 +119,10 @@ impl Live {
     }
 
     /// Where the missed entries of a stream begin, on a view that has had everything that the client has had.
-    async fn owed(self: &Rc<Self>, view: Rc<View>, room: &SessionRoom, offset: Option<&Offset>) -> Result<Owed, Lost> {
+    async fn owed(self: &Rc<Self>, view: Rc<View>, room: &SessionRoom, offset: Option<&Offset>) -> Result<Owed, No> {
         let joined = Position { epoch: room.epoch.as_str().into(), seq: room.seq };
         if view.position().epoch != joined.epoch {
-            return Err(Lost);
+            return Err(No::Lost);
         }
         let mut owed = Owed { view, seq: joined.seq, joined, clock: 0, missed: Vec::new() };
         match offset {
@@ -118,14 +145,14 @@ impl Live {
 
     /// Waits until the view has had what the client has had. A client that comes from a faster gateway would otherwise get
     /// the difference twice.
-    async fn reach(self: &Rc<Self>, owed: &Owed) -> Result<(), Lost> {
+    async fn reach(self: &Rc<Self>, owed: &Owed) -> Result<(), No> {
         let deadline = Instant::now() + PATIENCE;
         let mut pause = Duration::from_millis(1);
         loop {
             let Position { epoch, seq } = owed.view.position();
             let behind = seq < owed.seq;
             if epoch != owed.joined.epoch || Instant::now() > deadline {
-                return Err(Lost);
+                return Err(No::Lost);
             }
             if !behind && owed.view.clock() >= owed.clock {
                 return Ok(());
@@ -137,7 +164,8 @@ impl Live {
                     return Ok(());
                 }
                 Ok(LogRead::Entries(_)) => {}
-                Ok(LogRead::Gone(_)) | Err(_) => return Err(Lost),
+                Ok(LogRead::Gone(_)) => return Err(No::Lost),
+                Err(error) => return Err(error.into()),
             }
             self.views.verify(&owed.view);
             tokio::time::sleep(pause).await;
@@ -146,7 +174,7 @@ impl Live {
     }
 
     /// A position from which on nothing is missing that is later than the clock, and not much that is earlier.
-    async fn before_clock(&self, owed: &Owed) -> Result<u64, Lost> {
+    async fn before_clock(&self, owed: &Owed) -> Result<u64, No> {
         let Position { epoch, seq: head } = owed.view.position();
         let mut span = PAGE as u64;
         loop {
@@ -160,19 +188,20 @@ impl Live {
                     return Ok(start);
                 }
                 Ok(LogRead::Entries(_)) => span *= 4,
-                Ok(LogRead::Gone(_)) | Err(_) => return Err(Lost),
+                Ok(LogRead::Gone(_)) => return Err(No::Lost),
+                Err(error) => return Err(error.into()),
             }
         }
     }
 
     /// Completes what the views have kept. The place of the first stream whose missed entries have to be read; `None`: all
     /// are at hand, up to where the views stand at this moment.
-    fn first_short(&self, owed: &mut [Owed]) -> Result<Option<usize>, Lost> {
+    fn first_short(&self, owed: &mut [Owed]) -> Result<Option<usize>, No> {
         let (mut entries, mut bytes) = (0, 0);
         for (place, owed) in owed.iter_mut().enumerate() {
             let position = owed.view.position();
             if position.epoch != owed.joined.epoch {
-                return Err(Lost);
+                return Err(No::Lost);
             }
             if owed.seq < position.seq {
                 match owed.view.after(owed.seq) {
@@ -186,16 +215,16 @@ impl Live {
             entries += owed.missed.len();
             bytes += owed.missed.iter().map(|(_, frame)| frame.bytes().len()).sum::<usize>();
         }
-        if entries > MAX_MISSED || bytes > MAX_MISSED_BYTES { Err(Lost) } else { Ok(None) }
+        if entries > MAX_MISSED || bytes > MAX_MISSED_BYTES { Err(No::Lost) } else { Ok(None) }
     }
 
-    async fn read(&self, owed: &mut Owed) -> Result<(), Lost> {
+    async fn read(&self, owed: &mut Owed) -> Result<(), No> {
         let after = Position { epoch: owed.joined.epoch.clone(), seq: owed.seq };
-        let Ok(LogRead::Entries(entries)) = self.shared.store.read(&owed.view.stream, after, PAGE).await else {
-            return Err(Lost);
+        let LogRead::Entries(entries) = self.shared.store.read(&owed.view.stream, after, PAGE).await? else {
+            return Err(No::Lost);
         };
         if entries.is_empty() || owed.missed.len() > MAX_MISSED {
-            return Err(Lost);
+            return Err(No::Lost);
         }
         let recovery = self.shared.recovery_on();
         owed.take(entries.into_iter().map(|entry| {

@@ -42,6 +42,8 @@ pub struct Views {
     rooms: Rc<Rooms>,
     shared: Arc<Shared>,
     map: RefCell<FxHashMap<Arc<str>, Known>>,
+    /// Views of streams whose log has begun a new life.
+    reborn: RefCell<Vec<Rc<View>>>,
 }
 
 struct Known {
@@ -52,7 +54,7 @@ struct Known {
 impl Views {
     /// None yet.
     pub fn new(rooms: Rc<Rooms>, shared: Arc<Shared>) -> Self {
-        Self { rooms, shared, map: RefCell::default() }
+        Self { rooms, shared, map: RefCell::default(), reborn: RefCell::default() }
     }
 
     /// The view of a stream, if there is one, loaded or not.
@@ -248,6 +250,15 @@ impl Views {
         for waiting in view.load(snapshot) {
             let _ = waiting.send(Ok(()));
         }
+        if !trimmed {
+            self.reborn.borrow_mut().push(view.clone());
+        }
+    }
+
+    /// The views of streams whose log has begun a new life since the last call: whatever else the store knew of them may be
+    /// gone as well.
+    pub fn reborn(&self) -> Vec<Rc<View>> {
+        self.reborn.take()
     }
 
     /// The store has lost the stream; this shard still knows its state, and writes it back. What was on sale is paused:
