@@ -249,6 +249,28 @@ async fn a_gateway_that_missed_the_notice_hears_of_a_ban_all_the_same() {
     assert_eq!(viewer.code("stream:join", json!({})).await, "banned");
 }
 
+/// The same where nobody watches on a socket: requests keep the stream known there.
+#[tokio::test]
+async fn a_gateway_that_only_serves_requests_hears_of_a_ban_too() {
+    let engine = Engine::new(Limits::default());
+    let world = World::join(&engine, &[]).await;
+    world.done("stream:start", json!({})).await;
+    let ana = token("ana", "viewer", &[]);
+    assert_eq!(world.command(&ana, "stream:history", json!({})).await.status, 200);
+    let note = haat_adapter::Note {
+        stream: "main".to_owned(),
+        book: "moderation".to_owned(),
+        key: "ban:ana".to_owned(),
+        text: Some(r#"{"until":null}"#.to_owned()),
+        ..haat_adapter::Note::default()
+    };
+    haat_adapter::Market::note(&*engine, note).await.unwrap();
+    support::patiently("the ban", async {
+        while world.command(&ana, "stream:history", json!({})).await.status != 403 {}
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_ban_outlives_the_data_of_the_store() {
     let world = World::start(&[]).await;

@@ -117,8 +117,26 @@ async fn a_repeated_request_gets_the_same_spin() {
     assert_eq!(there.ok("wheel:spin", body.clone()).await, first);
     assert_eq!(there.code("wheel:spin", json!({ "wheel": "w1", "requestId": "r2" })).await, "limit_reached");
     host.ok("wheel:close", json!({ "wheel": "w1" })).await;
-    assert_eq!(there.ok("wheel:spin", body).await, first);
+    assert_eq!(there.ok("wheel:spin", body.clone()).await, first);
+    let third = World::join(&engine, &[]).await;
+    assert_eq!(third.viewer("ana").await.ok("wheel:spin", body).await, first, "where nobody knew the seed");
     assert_eq!(host.ok("stream:stats", json!({})).await["stats"]["spins"], 1);
+}
+
+#[tokio::test]
+async fn seeds_are_kept_only_while_they_are_secret() {
+    let world = World::start(&[]).await;
+    let mut host = world.host().await;
+    let described = wheel("w1", json!([prize("a", 1, None)]));
+    host.ok("wheel:open", json!({ "wheel": described })).await;
+    assert_eq!(host.code("wheel:open", json!({ "wheel": described })).await, "conflict");
+    let seeds = async || world.engine.notes("main", "seeds").await.unwrap().notes.len();
+    assert_eq!(seeds().await, 1);
+    host.ok("wheel:close", json!({ "wheel": "w1" })).await;
+    assert_eq!(seeds().await, 0);
+    let records = text(&ledger(&world.engine).await);
+    let closed = &host.next("wheel:closed").await["wheel"]["seed"];
+    assert_eq!(records.matches(closed.as_str().unwrap()).count(), 1, "nobody could read it before");
 }
 
 #[tokio::test]

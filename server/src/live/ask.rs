@@ -104,6 +104,7 @@ impl Live {
     async fn show(self: &Rc<Self>, identity: &Identity, stream: &str) -> Result<Reply, Reject> {
         let view = self.views.ready(stream).await?;
         self.admits(&view, identity)?;
+        self.tally(&view.stream, None);
         if view.viewers.get() == 0 {
             // Nobody here is told of the numbers.
             view.count(Arc::new(self.shared.totals(stream).await?));

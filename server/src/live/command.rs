@@ -272,7 +272,12 @@ async fn perform(command: &'static Command, mut call: Call) -> Result<Reply, Rej
                 call.live.admits(&view, &call.caller.identity)?;
                 return Err(Reject::new(Code::NotJoined, "join the stream first"));
             }
-            None => call.live.views.ready(&call.stream).await?,
+            None => {
+                let view = call.live.views.ready(&call.stream).await?;
+                // Without members too, this shard hears of the stream's numbers, and so of its moderation.
+                call.live.tally(&view.stream, None);
+                view
+            }
         };
         if let Some((at, visitor)) = &call.caller.socket
             && !call.live.is_here(*at, visitor)

@@ -3,7 +3,7 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use haat_adapter::{Append, Check, Counter, Totals, Vote, Voted, market};
+use haat_adapter::{Append, Check, Counter, Entry, StoreError, Totals, Vote, Voted, market};
 use haat_protocol::Id;
 use serde::Deserialize;
 use serde_json::Value;
@@ -33,7 +33,6 @@ const PAGES: usize = 10;
 /// What is read of a question's field.
 #[derive(Deserialize)]
 struct Question {
-    seq: u64,
     status: String,
 }
 
@@ -50,14 +49,14 @@ pub(super) async fn ask(call: Call) -> Result<Reply, Reject> {
     let random = Id::random().map_err(|_| Reject::new(Code::Internal, "no randomness"))?;
     let id = format!("q{random}");
     let user = &call.caller.identity.user;
-    let head = format!(r#"{{"at":{},"id":"{id}","seq":"#, call.live.shared.now());
-    let tail = format!(
-        r#","text":{},"user":{{"id":{},"name":{}}},"status":"open","votes":0}}"#,
+    let question = format!(
+        r#"{{"at":{},"id":"{id}","text":{},"user":{{"id":{},"name":{}}},"status":"open","votes":0}}"#,
+        call.live.shared.now(),
         json(&text),
         json(&user.id),
         json(&user.name)
     );
-    let mut set = vec![(Kind::Question.field(&id), Some(vec![head.clone(), tail.clone()]))];
+    let mut set = vec![(Kind::Question.field(&id), Some(vec![question.clone()]))];
     // Who changes the stream as a whole has to see that it has changed. Askers need not wait for each other.
     set.push((REVISION.to_owned(), Some(vec![String::new(), String::new()])));
     let mut forget = Vec::new();
@@ -73,11 +72,7 @@ pub(super) async fn ask(call: Call) -> Result<Reply, Reject> {
     let append = Append {
         stream: call.stream.to_string(),
         event: "question:asked".to_owned(),
-        data: vec![
-            format!(r#"{{"stream":"{}","seq":"#, call.stream),
-            format!(r#","question":{head}"#),
-            format!("{tail}}}"),
-        ],
+        data: vec![format!(r#"{{"stream":"{}","seq":"#, call.stream), format!(r#","question":{question}}}"#)],
         set,
         checks: standing(),
         forget,
@@ -133,39 +128,37 @@ pub(super) async fn answer(call: Call) -> Result<Reply, Reject> {
 /// `question:hide`: it is gone, from the log too.
 pub(super) async fn hide(call: Call) -> Result<Reply, Reject> {
     let id = named(&call, Kind::Question)?;
-    let mut erase = entries(&call, &id).await?;
+    let entries = entries(&call, &id).await?;
     edit(&call.live, &call.stream, Some(call.by()), |state| {
         let field = Kind::Question.field(&id);
-        let item = state.get(&field).and_then(|text| Some((Item::of(&field, text)?, asked(text)?)));
-        let (item, seq) = item.ok_or_else(|| Reject::not_found("question"))?;
+        let item = state.get(&field).and_then(|text| Item::of(&field, text));
+        let item = item.ok_or_else(|| Reject::not_found("question"))?;
         state.remove(&field);
-        erase.push(seq);
         let members = format!(r#""question":{{"id":"{id}","status":"hidden"}}"#);
         let event = Event::new("question:updated", &call.stream, &members);
-        Ok(Event { erase: erase.clone(), forget: item.counters(), ..event })
+        // Numbers of another life of the log are other entries' now.
+        let here = entries.iter().filter(|entry| entry.position.epoch == state.epoch);
+        Ok(Event { erase: here.map(|entry| entry.position.seq).collect(), forget: item.counters(), ..event })
     })
     .await?;
     Ok(Reply::default())
 }
 
-/// The number of the entry in which it was asked.
-fn asked(text: &str) -> Option<u64> {
-    serde_json::from_str::<Question>(text).ok().map(|question| question.seq)
-}
-
-/// The entries that show a question again.
-async fn entries(call: &Call, id: &str) -> Result<Vec<u64>, Reject> {
-    let (mut seqs, mut before) = (Vec::new(), None);
-    let shows = format!(r#""id":"{id}""#);
-    for _ in 0..PAGES {
-        let page = call.live.shared.store.history(&call.stream, "question:updated", before, PAGE).await?;
-        seqs.extend(page.iter().filter(|entry| entry.data.contains(&shows)).map(|entry| entry.position.seq));
-        before = page.first().map(|entry| entry.position.seq);
-        if page.len() < PAGE {
-            break;
+/// The entries that show a question.
+async fn entries(call: &Call, id: &str) -> Result<Vec<Arc<Entry>>, Reject> {
+    let (mut found, shows) = (Vec::new(), format!(r#""id":"{id}""#));
+    for event in ["question:asked", "question:updated"] {
+        let mut before = None;
+        for _ in 0..PAGES {
+            let page = call.live.shared.store.history(&call.stream, event, before, PAGE).await?;
+            found.extend(page.iter().filter(|entry| entry.data.contains(&shows)).cloned());
+            before = page.first().map(|entry| entry.position.seq);
+            if page.len() < PAGE {
+                break;
+            }
         }
     }
-    Ok(seqs)
+    Ok(found)
 }
 
 /// Changes a question in the state, and shows it with the votes that it has at that moment.
@@ -220,7 +213,7 @@ async fn tell(live: &Rc<Live>, stream: &Arc<str>, field: &str, text: Arc<str>, v
         ..Append::default()
     };
     match live.shared.store.append(append).await {
-        Ok(_) | Err(haat_adapter::StoreError::Conflict(_)) => Some(()),
+        Ok(_) | Err(StoreError::Conflict(_)) => Some(()),
         Err(_) => None,
     }
 }

@@ -98,7 +98,7 @@ pub(super) async fn notice(call: Call) -> Result<Reply, Reject> {
 /// `chat:delete`
 pub(super) async fn delete(call: Call) -> Result<Reply, Reject> {
     let id = message_id(&call)?;
-    let seq = find(&call, &id).await?.position.seq;
+    let found = find(&call, &id).await?.position.clone();
     let user = &call.caller.identity.user;
     let by = format!(r#"{{"id":{},"name":{}}}"#, json(&user.id), json(&user.name));
     edit(&call.live, &call.stream, Some(call.by()), |state| {
@@ -107,7 +107,9 @@ pub(super) async fn delete(call: Call) -> Result<Reply, Reject> {
         }
         let event = Event::new("chat:deleted", &call.stream, &format!(r#""message":{},"by":{by}"#, json(&id)));
         let once = Some(Once { key: format!("delete:{id}"), ttl: REMEMBERED });
-        Ok(Event { erase: vec![seq], once, ..event })
+        // A number of another life of the log is another entry's now.
+        let erase = if found.epoch == state.epoch { vec![found.seq] } else { Vec::new() };
+        Ok(Event { erase, once, ..event })
     })
     .await?;
     Ok(Reply::default())

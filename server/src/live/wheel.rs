@@ -155,12 +155,21 @@ pub(super) async fn open(call: Call) -> Result<Reply, Reject> {
         status: "open".to_owned(),
     };
     let text = json(&field);
-    let entry = edit(&call.live, &call.stream, Some(call.by()), |state| {
+    let opened = edit(&call.live, &call.stream, Some(call.by()), |state| {
         let forget = place(state, Kind::Wheel, &field.id, &text)?;
         let members = format!(r#""wheel":{}"#, fresh(Kind::Wheel, &field.id, &text));
         Ok(Event { forget, ..Event::new("wheel:opened", &call.stream, &members) })
-    })
-    .await?;
+    });
+    let entry = match opened.await {
+        Ok(entry) => entry,
+        Err(reject) => {
+            // Unless it is not known whether it opened.
+            if reject.code != Code::Unavailable {
+                forget_seed(&call.live, &call.stream, pool).await;
+            }
+            return Err(reject);
+        }
+    };
     shared.seeds.keep(&call.stream, &pool, seed);
     Ok(shown(&entry, Kind::Wheel))
 }
@@ -182,8 +191,10 @@ pub(super) async fn close_it(
 ) -> Result<Arc<Entry>, Reject> {
     // Read before: which of them it is, only the state says.
     let book = live.shared.market.notes(stream, BOOK).await?;
-    edit(live, stream, Some(by), |state| {
+    let mut pool = String::new();
+    let entry = edit(live, stream, Some(by), |state| {
         let (item, text) = closing(state, Kind::Wheel, id, due)?;
+        pool = item.pool.to_string();
         let mut field: Field = serde_json::from_str(&text).map_err(|_| Reject::not_found("wheel"))?;
         let seed = book.notes.iter().find(|(key, _)| **key == *item.pool).map(|(_, seed)| seed.to_string());
         field.seed = seed.or_else(|| live.shared.seeds.get(stream, &item.pool).map(|seed| fair::to_hex(&seed)));
@@ -195,7 +206,16 @@ pub(super) async fn close_it(
         let fill = vec![None, Some(market::sold(&item.pool))];
         Ok(Event { name: "wheel:closed", data, fill, ..Event::default() })
     })
-    .await
+    .await?;
+    // It is in the state now, and in the ledger.
+    forget_seed(live, stream, pool).await;
+    Ok(entry)
+}
+
+/// A seed that nobody needs any more. One that stays all the same does no harm.
+async fn forget_seed(live: &Rc<Live>, stream: &str, pool: String) {
+    let note = Note { stream: stream.to_owned(), book: BOOK.to_owned(), key: pool, ..Note::default() };
+    let _ = live.shared.market.note(note).await;
 }
 
 /// `wheel:spin`
@@ -206,9 +226,9 @@ pub(super) async fn spin(call: Call) -> Result<Reply, Reject> {
     let random = Id::random().map_err(|_| Reject::new(Code::Internal, "no randomness"))?;
     let (spun, status, most) = take(&call, Kind::Wheel, &id, async |wheel: Thing<Field>| {
         let (status, most) = (wheel.value.status.clone(), wheel.value.spins_per_user);
-        let Some(seed) = seed(&call, &wheel.pool).await? else {
-            return Err(Reject::new(Code::Paused, "the wheel is paused"));
-        };
+        let over = matches!(&*status, "closed" | "paused");
+        let seed = if over { Some(Seed::default()) } else { seed(&call, &wheel.pool).await? };
+        let seed = seed.ok_or_else(|| Reject::new(Code::Paused, "the wheel is paused"))?;
         let spin = terms(&call, wheel, &seed, &format!("s{random}"), request.clone());
         let spun = stale(call.live.shared.market.spin(spin).await)?;
         Ok(spun.map(|spun| (spun, status, most)))

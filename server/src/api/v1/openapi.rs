@@ -350,7 +350,7 @@ fn schemas() -> Value {
         "Question",
         "id text user votes status",
         json!({
-            "id": id, "at": count(), "seq": count(), "text": string, "user": reference("User"), "votes": count(),
+            "id": id, "at": count(), "text": string, "user": reference("User"), "votes": count(),
             "status": status(&["open", "answered"]), "answer": string,
         }),
     );
