@@ -2,9 +2,13 @@
 
 mod support;
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use support::{
-    World,
+    Client, World,
+    live::product,
+    token,
     wire::{Seen, Wire},
 };
 
@@ -55,4 +59,41 @@ async fn one_that_was_blocked_skips_to_the_newest_state_and_misses_no_message() 
         while world.metric("haat_frames_dropped_total", "").await < dropped + 4.0 {}
     })
     .await;
+}
+
+#[tokio::test]
+async fn one_that_comes_back_is_told_how_the_numbers_stand() {
+    let world = World::start(&[]).await;
+    let mut host = world.host().await;
+    let viewer = world.viewer("ana").await;
+    let poll = json!({ "id": "p1", "question": "Which?", "options": ["Red", "Blue"] });
+    host.ok("poll:open", json!({ "poll": poll })).await;
+    let price = product("a")["price"].clone();
+    host.ok("product:put", json!({ "product": product("a") })).await;
+    host.ok("drop:open", json!({ "drop": { "id": "d1", "product": "a", "price": price, "stock": 5 } })).await;
+    let pid = viewer.connected["pid"].clone();
+    viewer.drop_connection().await;
+
+    let mut other = world.viewer("ben").await;
+    other.ok("poll:vote", json!({ "poll": "p1", "option": 1 })).await;
+    other.ok("drop:claim", json!({ "drop": "d1", "requestId": "r1" })).await;
+    other.ok("reaction:send", json!({ "kind": "heart", "count": 3 })).await;
+    support::patiently("the numbers", async {
+        loop {
+            let state = other.join("main").await["state"].clone();
+            let (votes, left) = (&state["polls"][0]["votes"], &state["drops"][0]["left"]);
+            if (votes, left, &state["reactions"]["heart"]) == (&json!(1), &json!(4), &json!(3)) {
+                break;
+            }
+        }
+    })
+    .await;
+
+    let auth = json!({ "token": token("ana", "viewer", &[]), "pid": pid });
+    let mut back = Client::connect(world.address, &auth).await;
+    assert_eq!(back.connected["pid"], pid, "recovered");
+    let events: BTreeMap<_, _> = back.drain().await.into_iter().collect();
+    assert_eq!(events["reactions"], json!({ "stream": "main", "totals": { "heart": 3 }, "added": {} }));
+    assert_eq!(events["drop:stock"], json!({ "stream": "main", "drop": "d1", "left": 4 }));
+    assert_eq!(events["poll:tally"], json!({ "stream": "main", "poll": "p1", "tally": [0, 1], "votes": 1 }));
 }

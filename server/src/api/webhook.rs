@@ -316,9 +316,8 @@ mod tests {
     /// printf '1.{}' | openssl dgst -sha256 -hmac secret
     #[test]
     fn a_signature_is_the_one_that_is_described() {
-        let mac = Hmac::<Sha256>::new_from_slice(b"secret").unwrap().chain_update(b"1.{}").finalize();
-        assert_eq!(sign("secret", "1", "{}"), to_hex(&mac.into_bytes()));
-        assert_ne!(sign("secret", "1", "{}"), sign("secret", "1.", "{}"));
+        let expected = "1122767b193110cfec322b6f199b599edbf608ed087f2d27afb0b97d99523908";
+        assert_eq!(sign("secret", "1", "{}"), expected);
     }
 
     #[test]

@@ -266,7 +266,7 @@ impl Live {
             if viewer {
                 self.moved(&view.stream, &saved.gateway);
             }
-            self.show_viewers(at, &view);
+            self.show_numbers(at, &view);
             visitor.enter(Joined { view, position: joined, viewer });
         }
         for room in saved.rooms.iter().filter(|room| room.epoch.is_empty()) {

@@ -27,36 +27,50 @@ impl Live {
         let mut added = added.peekable();
         if added.peek().is_some() {
             let members = format!(r#""totals":{},"added":{}"#, numbers(reactions(after)), numbers(added));
-            self.state_event(view, "reactions", "reactions", &members);
+            self.rooms.broadcast(0, &view.room, &reactions_frame(view, &members));
         }
         for item in &view.outline().items {
-            self.spread_item(view, item, before, after);
+            if item.left(before) != item.left(after) {
+                stock_frame(view, item, after).iter().for_each(|frame| self.rooms.broadcast(0, &view.room, frame));
+            }
+            if item.votes(before) != item.votes(after) {
+                tally_frame(view, item, after).iter().for_each(|frame| self.rooms.broadcast(0, &view.room, frame));
+            }
         }
     }
 
-    fn spread_item(&self, view: &View, item: &Item, before: &Totals, after: &Totals) {
-        let id = &item.id;
-        if let Some(left) = item.left(after).filter(|left| item.left(before) != Some(*left)) {
-            self.state_event(view, "drop:stock", id, &format!(r#""drop":"{id}","left":{left}"#));
+    /// Tells a socket that has come back how the numbers stand: what it was told last may be long ago, and nobody says it
+    /// again before it changes.
+    pub(super) fn show_numbers(&self, at: At, view: &View) {
+        let totals = view.totals();
+        let viewers = totals.viewers.max(u64::from(view.viewers.get()));
+        self.rooms.emit(at.key, &viewers_frame(view, viewers));
+        if reactions(&totals).next().is_some() {
+            let members = format!(r#""totals":{},"added":{{}}"#, numbers(reactions(&totals)));
+            self.rooms.emit(at.key, &reactions_frame(view, &members));
         }
-        if let Some((tally, votes)) = item.votes(after).filter(|_| item.votes(after) != item.votes(before))
-            && !tally.is_empty()
-        {
-            let members = format!(r#""poll":"{id}","tally":{},"votes":{votes}"#, json(&tally));
-            self.state_event(view, "poll:tally", id, &members);
+        for item in &view.outline().items {
+            let frames = [stock_frame(view, item, &totals), tally_frame(view, item, &totals)];
+            frames.iter().flatten().for_each(|frame| self.rooms.emit(at.key, frame));
         }
     }
+}
 
-    fn state_event(&self, view: &View, event: &str, about: &str, members: &str) {
-        self.rooms.broadcast(0, &view.room, &state_frame(view, event, about, members));
-    }
+fn reactions_frame(view: &View, members: &str) -> Frame {
+    state_frame(view, "reactions", "reactions", members)
+}
 
-    /// Tells a socket that has come back how many viewers there are: what it was told last may be long ago, and nobody
-    /// says it again before it changes.
-    pub(super) fn show_viewers(&self, at: At, view: &View) {
-        let count = view.totals().viewers.max(u64::from(view.viewers.get()));
-        self.rooms.emit(at.key, &viewers_frame(view, count));
-    }
+/// What is left of a drop, if that is one.
+fn stock_frame(view: &View, item: &Item, totals: &Totals) -> Option<Frame> {
+    let (id, left) = (&item.id, item.left(totals)?);
+    Some(state_frame(view, "drop:stock", id, &format!(r#""drop":"{id}","left":{left}"#)))
+}
+
+/// How a poll stands, if that is one that somebody has voted in.
+fn tally_frame(view: &View, item: &Item, totals: &Totals) -> Option<Frame> {
+    let (id, (tally, votes)) = (&item.id, item.votes(totals)?);
+    let members = format!(r#""poll":"{id}","tally":{},"votes":{votes}"#, json(&tally));
+    (!tally.is_empty()).then(|| state_frame(view, "poll:tally", id, &members))
 }
 
 fn viewers_frame(view: &View, count: u64) -> Frame {
