@@ -13,6 +13,7 @@ use haat_server::{
     config::{
         Config, ConfigErrors, KeySource, Layers, Secret,
         layers::{Loaded, defaults},
+        reference,
     },
     live::fair,
     server::Server,
@@ -41,9 +42,16 @@ enum Command {
     /// Checks the configuration, and shows what it means; secrets are masked.
     Check(Layering),
     /// Prints a haat.toml with all defaults.
-    Defaults,
+    Defaults(Defaults),
     /// Draws every spin of a wheel again, from the ledger of its stream, with the seed that was shown when it closed.
     VerifyWheel(VerifyWheel),
+}
+
+#[derive(Args)]
+struct Defaults {
+    /// As the page of the operator's guide instead.
+    #[arg(long)]
+    markdown: bool,
 }
 
 #[derive(Args)]
@@ -132,8 +140,8 @@ fn main() -> ExitCode {
         Command::Serve(serve) => run(serve),
         Command::Token(token) => mint(token),
         Command::Check(layering) => check(&layering),
-        Command::Defaults => {
-            say(&defaults());
+        Command::Defaults(Defaults { markdown }) => {
+            say(&if markdown { reference::markdown() } else { defaults() });
             Ok(())
         }
         Command::VerifyWheel(arguments) => verify(&arguments),

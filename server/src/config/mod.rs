@@ -6,6 +6,7 @@
 //!
 //! - [`table`]: every key, with its default and what it means; the only place where a key is named
 //! - [`layers`]: collects the values of a run and remembers where each came from
+//! - [`reference`]: the same as a page for operators
 //! - `raw`: the values as they are written; `check`: as the code uses them, and the rules between them
 //! - [`secret`], [`network`]: types of single values
 
@@ -13,6 +14,7 @@ mod check;
 pub mod layers;
 pub mod network;
 mod raw;
+pub mod reference;
 pub mod secret;
 pub mod table;
 #[cfg(test)]
