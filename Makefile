@@ -15,11 +15,12 @@ run: pages ## Builds all of it and starts a gateway with the demo pages, on the 
 
 test: lint unit pages browser clients fleet fuzz autobahn suites ## Everything
 
-lint: ## Formatting, lints, forbidden dependencies
+lint: ## Formatting, lints, forbidden dependencies, links
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 	.ci/deny
+	.ci/links
 
 unit: ## Rust tests
 	.ci/unit
