@@ -8,7 +8,17 @@
 //! - [`Market`] decides what happens in a live sale: claims, spins, votes, moderation, and the ledger of it all.
 //! - [`Inbound`] is what a gateway gives to both: where a peer's message or a log entry arrives.
 //!
-//! [`memory`] is the embedded engine: one process, no Redis, the same semantics.
+//! | module | holds |
+//! |---|---|
+//! | [`memory`] | the embedded engine: one process, no Redis, the same semantics |
+//! | [`redis`](crate::redis) | the engine on Redis, its keys and channels, its scripts; the wire of Node's adapters |
+//! | [`market`] | what a sale asks for and is answered |
+//! | [`msgpack`] | how events cross Redis |
+//! | `message`, `store`, `lease` | what broadcasts, logs and leases are made of |
+//! | `cluster` | questions to other gateways, and who has answered |
+//!
+//! Both engines pass the same cases, `tests/contract`: read them to see what a method promises, and add one there before
+//! you change it.
 //!
 //! This crate never sees a socket and never encodes for a client: an event crosses it as JSON text
 //! plus attachments, and the gateway encodes it once for its own viewers.
