@@ -9,6 +9,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 use haat_server::{
+    api::health,
     auth::{self, Claims},
     config::{
         Config, ConfigErrors, KeySource, Layers, Secret,
@@ -45,6 +46,8 @@ enum Command {
     Defaults(Defaults),
     /// Draws every spin of a wheel again, from the ledger of its stream, with the seed that was shown when it closed.
     VerifyWheel(VerifyWheel),
+    /// Asks the gateway on this host how it is; what the health check of a container runs.
+    Health(Health),
 }
 
 #[derive(Args)]
@@ -62,6 +65,15 @@ struct VerifyWheel {
     /// The ledger: answers of `GET /v1/streams/{id}/ledger` one behind the other, or a record a line. Left out, or -: from
     /// the standard input.
     ledger: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Health {
+    /// Asks whether it takes connections, not only whether it is up.
+    #[arg(long)]
+    ready: bool,
+    #[command(flatten)]
+    layering: Layering,
 }
 
 #[derive(Args, Default)]
@@ -145,6 +157,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         Command::VerifyWheel(arguments) => verify(&arguments),
+        Command::Health(question) => examine(&question),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -199,6 +212,13 @@ fn verify(arguments: &VerifyWheel) -> Result<(), Failure> {
     let fair::Proof { openings, spins, wins } = fair::verify(&ledger, &arguments.wheel).map_err(Failure::other)?;
     let times = if openings == 1 { String::new() } else { format!(" of {openings} openings") };
     say(&format!("wheel {}: all {spins} spins{times} are as the seed says, {wins} of them won", arguments.wheel));
+    Ok(())
+}
+
+fn examine(question: &Health) -> Result<(), Failure> {
+    let listener = load(&question.layering, true)?.config.private_listen;
+    let path = if question.ready { "/readyz" } else { "/healthz" };
+    say(&health::ask(listener, path).map_err(|error| Failure::Other(format!("{listener}{path}: {error}")))?);
     Ok(())
 }
 
