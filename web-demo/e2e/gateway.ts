@@ -8,13 +8,25 @@ import net from 'node:net';
 import { fileURLToPath } from 'node:url';
 
 const binary = process.env.HAAT_BIN ?? fileURLToPath(new URL('../../target/debug/haat', import.meta.url));
-const demo = fileURLToPath(new URL('../dist', import.meta.url));
-const secret = 'only-for-these-tests-0123456789abcdef';
+export const demo = fileURLToPath(new URL('../dist', import.meta.url));
+export const secret = 'only-for-these-tests-0123456789abcdef';
 
 export interface Person {
   sub: string;
   name: string;
   role?: 'viewer' | 'supplier' | 'moderator';
+}
+
+/** Where a show's pages are opened, and who lets people in. */
+export interface Door {
+  readonly origin: string;
+  /** A token for that stream that holds for `ttl` seconds. */
+  token(person: Person, stream: string, ttl?: number): string;
+}
+
+export function mint({ sub, name, role = 'viewer' }: Person, stream: string, ttl = 3600): string {
+  const args = ['token', '--sub', sub, '--name', name, '--role', role, '--streams', stream, '--ttl', String(ttl)];
+  return execFileSync(binary, args, { env: { PATH: process.env.PATH, HAAT_AUTH_SECRET: secret }, encoding: 'utf8' }).trim();
 }
 
 async function freePort(): Promise<number> {
@@ -26,7 +38,7 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-export class Gateway {
+export class Gateway implements Door {
   private output = '';
 
   private constructor(
@@ -75,11 +87,7 @@ export class Gateway {
     return `http://127.0.0.1:${this.port}`;
   }
 
-  /** A token for that stream that holds for `ttl` seconds. */
-  token({ sub, name, role = 'viewer' }: Person, stream: string, ttl = 3600): string {
-    const args = ['token', '--sub', sub, '--name', name, '--role', role, '--streams', stream, '--ttl', String(ttl)];
-    return execFileSync(binary, args, { env: { PATH: process.env.PATH, HAAT_AUTH_SECRET: secret }, encoding: 'utf8' }).trim();
-  }
+  readonly token = mint;
 
   async stop(): Promise<void> {
     if (this.child.exitCode !== null || this.child.signalCode !== null) return;

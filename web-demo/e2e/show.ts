@@ -1,7 +1,7 @@
 /** The people of a live show as browser pages, and what a test asks them. */
 import { type Browser, type BrowserContext, expect, type Page, test as base } from '@playwright/test';
 import { fileURLToPath } from 'node:url';
-import { Gateway, type Person } from './gateway';
+import { type Door, Gateway, type Person } from './gateway';
 import { Injected } from './injected';
 
 export const phone = { width: 360, height: 640 };
@@ -24,14 +24,14 @@ export interface Look {
 let shows = 0;
 
 /** One stream and everybody who looks at it. */
-export class Show {
+export class Show<At extends Door = Gateway> {
   readonly stream = `show-${process.pid}-${++shows}`;
   private readonly contexts: BrowserContext[] = [];
   /** Errors of any page: a policy violation, an exception. Must stay empty. */
   readonly errors: string[] = [];
 
   constructor(
-    readonly gateway: Gateway,
+    readonly gateway: At,
     private readonly browser: Browser,
   ) {}
 
