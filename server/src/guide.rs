@@ -19,7 +19,7 @@ macro_rules! pages {
         #[doc = concat!(
             "[app]: super::app\n[app-recover]: super::app#recover\n[app-tokens]: super::app#tokens\n",
             "[app-clock]: super::app#the-clock\n[app-commands]: super::app#commands\n[app-errors]: super::app#errors\n",
-            "[backend]: super::backend\n[ledger]: super::backend#the-ledger\n[webhooks]: super::backend#webhooks\n",
+            "[backend]: super::backend\n[ledger]: super::backend#check-a-wheel\n[webhooks]: super::backend#webhooks\n",
             "[operate]: super::operate\n[redis]: super::operate#redis\n[deploys]: super::operate#rolling-deploys\n",
             "[proxy]: super::operate#proxies\n",
             "[configuration]: super::configuration\n[migrate]: super::migrate\n",
