@@ -37,6 +37,10 @@ export class Show {
       viewer.returns = [];
       // Whatever counts has a number.
       viewer.onAny((_, body) => body?.stream === stream && body.seq && viewer.numbers.push(body.seq));
+      viewer.diary = [];
+      viewer.onAny((name, body) => name !== 'viewers' && viewer.diary.push(`${Date.now() % 1e6}:${name}:${body?.seq}:${viewer.io.engine.transport.name}:${viewer.io.engine.id}`));
+      viewer.on('disconnect', (why) => viewer.diary.push(`${Date.now() % 1e6}:gone:${why}`));
+      viewer.on('connect', () => viewer.diary.push(`${Date.now() % 1e6}:back:${viewer.recovered}:${viewer.io.engine.transport.name}:${viewer.io.engine.id}`));
       viewer.on('disconnect', () => viewer.once('connect', () => viewer.returns.push(viewer.recovered)));
       viewer.joined = await surely(viewer, 'stream:join', { stream });
       assert.ok(viewer.joined.ok, JSON.stringify(viewer.joined));
@@ -72,10 +76,12 @@ export class Show {
   /** Everybody has heard every number since they joined, once and in order. */
   async nobodyMissed() {
     await until('a last word', () => this.say(this.supplier, 'the last word'), PATIENCE);
-    for (const viewer of this.viewers) {
-      await until('the last word', () => viewer.numbers.at(-1) >= this.last, PATIENCE);
+    for (const [who, viewer] of this.viewers.entries()) {
+      const { numbers } = viewer;
+      await until(`the last word for viewer ${who}`, () => numbers.at(-1) >= this.last, PATIENCE);
       const first = viewer.joined.state.seq + 1;
-      assert.deepEqual(viewer.numbers, Array.from({ length: viewer.numbers.length }, (_, place) => first + place));
+      const wrong = numbers.findIndex((number, place) => number !== first + place);
+      assert.equal(wrong, -1, `viewer ${who} heard ${numbers.slice(Math.max(0, wrong - 4), wrong + 4)}, ${viewer.diary?.join(" ")}`);
     }
   }
 

@@ -11,7 +11,7 @@ const PROMETHEUS = `http://127.0.0.1:${process.env.PROMETHEUS_PORT ?? 9095}`;
 /** Where clients connect. */
 export const FLEET = `http://127.0.0.1:${process.env.PORT ?? 3000}`;
 /** Milliseconds in which containers come up, or a fleet finds itself again. */
-export const PATIENCE = 90_000;
+export const PATIENCE = 40_000;
 
 /** What the engine answers; an error if it fails. */
 export const docker = async (...parameters) => (await run('docker', parameters)).stdout.trim();
