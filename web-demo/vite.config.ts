@@ -19,7 +19,10 @@ export default defineConfig({
   },
   server: {
     host: '127.0.0.1',
-    proxy: { '/socket.io': { target: 'http://127.0.0.1:3000', ws: true } },
+    proxy: {
+      '/socket.io': { target: 'http://127.0.0.1:3000', ws: true },
+      '/v1': 'http://127.0.0.1:3000',
+    },
   },
   test: { include: ['src/**/*.test.ts'], environment: 'node' },
 });

@@ -1,12 +1,11 @@
 /**
- * The audit trail of a stream as this console has seen it: what happened and who did it, the newest first. Its own commands are in
- * it too, because what concerns one user only (a mute, a ban) is told to nobody else. It outlives a reload of this tab, and never
- * grows beyond its capacity.
+ * The audit trail of a stream: what was done and by whom, and what was sold, the newest first. It is the ledger's, so it is the
+ * same in every console and after every reload; what failed here is in it too. It never grows beyond its capacity.
  */
 import type { Live } from '../lib/live';
-import { noticeText, pinnedProduct, productOf } from '../lib/feed';
-import { keep, recall } from '../lib/keep';
-import type { CommandError, StreamState } from '../lib/wire';
+import { nameOf } from '../lib/names';
+import type { ChatMessage, ChatMode, CommandError, Money, Person, Product } from '../lib/wire';
+import type { Ledger, LedgerRecord } from './ledger';
 
 /** A name of `terms.log`. */
 export type What =
@@ -25,102 +24,282 @@ export type What =
   | 'dropClosed'
   | 'wheelOpened'
   | 'wheelClosed'
-  | 'won'
   | 'pollOpened'
   | 'pollClosed'
   | 'muted'
   | 'banned'
   | 'unbanned'
   | 'unmuted'
+  | 'held'
   | 'approved'
   | 'rejected'
   | 'words'
   | 'answered'
   | 'questionHidden'
-  | 'failed';
+  | 'failed'
+  | 'claimed'
+  | 'confirmed'
+  | 'returned'
+  | 'won';
 
 export interface Entry {
-  key: number;
-  /** Local clock, milliseconds. */
+  key: string;
+  /** Server clock, milliseconds. */
   at: number;
   what: What;
   /** What it was about, as people wrote it. */
   about: string;
-  /** Who did it, where the server says so. */
+  /** Who did it; empty where the server did it by itself. */
   by: string;
   sold?: number;
-  /** The user that a sanction hit: it can be lifted here. */
+  /** What was paid in all. */
+  money?: Money;
+  /** The user that a sanction hits as long as it holds: it can be lifted here. */
   user?: string;
+  /** Server clock, milliseconds; null: until it is lifted. */
+  until?: number | null;
+  /** How the chat is from then on. */
+  mode?: ChatMode;
   error?: CommandError;
 }
 
+export interface Trail {
+  /** What the staff did, and what failed. */
+  done: readonly Entry[];
+  /** What was claimed and won. */
+  sales: readonly Entry[];
+}
+
+/** Of each kind of entry. */
 const capacity = 300;
-const keepEveryMs = 1000;
-const idOf = (thing: string | { id: string }) => (typeof thing === 'string' ? thing : thing.id);
+/** Of the names and texts that later records only name by id. */
+const remembered = 5000;
+
+type Told = Partial<Entry> & { what: What };
+
+interface Data {
+  state?: { title: string };
+  message?: string | ChatMessage | null;
+  text?: string;
+  id?: string;
+  products?: Product[];
+  product?: Product | string | null;
+  drop?: string | { id: string; product: string };
+  wheel?: string | { id: string; title: string };
+  poll?: string | { id: string; question: string };
+  question?: { id: string; text?: string; status: string };
+  user?: string | Person;
+  name?: string;
+  until?: number | null;
+  slowSeconds?: number;
+  membersOnly?: boolean;
+  paused?: boolean;
+  reason?: string | null;
+  words?: string[];
+  sold?: number;
+  quantity?: number;
+  price?: Money;
+  prize?: { label: string } | null;
+}
+
+const idOf = (thing: string | { id: string } | null | undefined) => (typeof thing === 'object' ? thing?.id : thing) ?? '';
+const list = (texts: readonly string[]) => texts.join(', ');
+
+/** Remembers the newest of what it was told. */
+class Names {
+  #all = new Map<string, string>();
+  of = (id: string) => this.#all.get(id) ?? '';
+  put(id: string, name: string): void {
+    this.#all.delete(id);
+    this.#all.set(id, name);
+    for (const oldest of this.#all.keys()) {
+      if (this.#all.size <= remembered) break;
+      this.#all.delete(oldest);
+    }
+  }
+}
 
 export class Activity {
-  #entries: readonly Entry[] = [];
-  #next = 0;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  #subscribers = new Set<(entries: readonly Entry[]) => void>();
+  #trail: Trail = { done: [], sales: [] };
+  #failures = 0;
+  #subscribers = new Set<(trail: Trail) => void>();
+  readonly #people = new Names();
+  readonly #texts = new Names();
+  readonly #things = new Names();
+  #products: readonly Product[] = [];
+  /** By user and kind: the newest sanction, until it is lifted. */
+  #sanctions = new Map<string, Entry>();
 
-  constructor(private readonly live: Pick<Live, 'on' | 'state' | 'streamId'>) {
-    this.#entries = recall<Entry[]>('session', this.#key, []);
-    this.#next = (this.#entries[0]?.key ?? -1) + 1;
-    const stream = (): StreamState | null => live.state.stream;
-    const titleOf = (product: Parameters<typeof productOf>[1]) => {
-      const state = stream();
-      return (state && productOf(state, product)?.title) ?? idOf(product);
-    };
-    const dropTitle = (drop: string) => {
-      const known = stream()?.drops.find(({ id }) => id === drop);
-      return known ? titleOf(known.product) : drop;
-    };
-    live.on('stream:started', ({ state }) => this.note('started', state.title));
-    live.on('stream:updated', ({ state }) => this.note('updated', state.title));
-    live.on('stream:ended', ({ state }) => this.note('ended', state.title));
-    live.on('chat:deleted', ({ by }) =>
-      this.note('deleted', '', { by: typeof by === 'string' ? by : (by?.name ?? by?.id ?? '') }),
-    );
-    live.on('chat:pinned', ({ message }) => this.note(message ? 'pinned' : 'unpinned', message?.text ?? ''));
-    live.on('chat:mode', () => this.note('mode'));
-    live.on('notice', ({ text }) => this.note('notice', text || noticeText(stream() as StreamState)));
-    live.on('products', ({ products }) => this.note('products', String(products.length)));
-    live.on('product:pinned', ({ product }) => {
-      const state = stream();
-      this.note(product ? 'shown' : 'hidden', product && state ? (pinnedProduct(state)?.title ?? '') : '');
-    });
-    live.on('drop:opened', ({ drop }) => this.note('dropOpened', titleOf(drop.product)));
-    live.on('drop:closed', ({ drop, sold }) => this.note('dropClosed', dropTitle(idOf(drop)), { sold }));
-    live.on('wheel:opened', ({ wheel }) => this.note('wheelOpened', wheel.title));
-    live.on('wheel:closed', ({ wheel }) =>
-      this.note('wheelClosed', stream()?.wheels.find(({ id }) => id === idOf(wheel))?.title ?? ''),
-    );
-    live.on('wheel:won', ({ user, prize }) => this.note('won', prize.label, { by: user.name || user.id }));
-    live.on('poll:opened', ({ poll }) => this.note('pollOpened', poll.question));
-    live.on('poll:closed', ({ poll }) =>
-      this.note('pollClosed', stream()?.polls.find(({ id }) => id === idOf(poll))?.question ?? ''),
-    );
+  constructor(
+    ledger: Pick<Ledger, 'listen'>,
+    private readonly live: Pick<Live, 'state'>,
+  ) {
+    ledger.listen((records) => this.#take(records));
   }
 
   /** Store contract: calls `run` now and after every change. */
-  subscribe(run: (entries: readonly Entry[]) => void): () => void {
+  subscribe(run: (trail: Trail) => void): () => void {
     this.#subscribers.add(run);
-    run(this.#entries);
+    run(this.#trail);
     return () => this.#subscribers.delete(run);
   }
 
-  note(what: What, about = '', more: Partial<Entry> = {}): void {
-    const entry = { key: this.#next++, at: Date.now(), what, about, by: '', ...more };
-    this.#entries = [entry, ...this.#entries.slice(0, capacity - 1)];
-    for (const run of this.#subscribers) run(this.#entries);
-    this.#timer ??= setTimeout(() => {
-      this.#timer = undefined;
-      keep('session', this.#key, this.#entries);
-    }, keepEveryMs);
+  /** A command of this console that the server refused: no ledger has it. */
+  failed(command: string, error: CommandError): void {
+    const at = Date.now() + this.live.state.clockSkew;
+    this.#add([{ key: `failed ${this.#failures++}`, at, what: 'failed', about: command, by: '', error }], []);
   }
 
-  get #key(): string {
-    return `haat.log ${this.live.streamId}`;
+  #take(records: readonly LedgerRecord[]): void {
+    const done: Entry[] = [];
+    const sales: Entry[] = [];
+    for (const record of records) {
+      const { id, at, kind, by } = record;
+      if (by) this.#people.put(by.id, nameOf(by));
+      const told = this.#told(record, record.data as Data);
+      if (!told) continue;
+      const entry = { key: id, at, about: '', by: by ? nameOf(by) : '', ...told };
+      const isSale = kind === 'claim' || kind === 'spin' || entry.what === 'confirmed' || entry.what === 'returned';
+      (isSale ? sales : done).push(entry);
+      if (kind.startsWith('user:')) this.#sanction(kind, entry, idOf((record.data as Data).user));
+    }
+    if (done.length || sales.length) this.#add(done.reverse(), sales.reverse());
+  }
+
+  #add(done: Entry[], sales: Entry[]): void {
+    this.#trail = {
+      done: [...done, ...this.#trail.done].slice(0, capacity),
+      sales: [...sales, ...this.#trail.sales].slice(0, capacity),
+    };
+    for (const run of this.#subscribers) run(this.#trail);
+  }
+
+  /** The newest of its kind can be taken back, and it alone. */
+  #sanction(kind: string, entry: Entry, user: string): void {
+    const key = `${kind.replace('user:un', 'user:')} ${user}`;
+    const before = this.#sanctions.get(key);
+    if (before) delete before.user;
+    this.#sanctions.delete(key);
+    if (kind !== 'user:mute' && kind !== 'user:ban') return;
+    entry.user = user;
+    this.#sanctions.set(key, entry);
+  }
+
+  /** What the record says; nothing where it is none for a log. */
+  #told({ kind, by }: LedgerRecord, data: Data): Told | null {
+    switch (kind) {
+      case 'stream:started':
+        return { what: 'started', about: data.state?.title };
+      case 'stream:updated':
+        return { what: 'updated', about: data.state?.title };
+      case 'stream:ended':
+        return { what: 'ended', about: data.state?.title };
+      case 'chat:message':
+        this.#texts.put(data.id ?? '', `${by ? nameOf(by) : ''}: ${data.text ?? ''}`);
+        return null;
+      case 'chat:held':
+        if (typeof data.message !== 'object' || !data.message) return null;
+        this.#texts.put(data.message.id, `${nameOf(data.message.user)}: ${data.message.text}`);
+        return { what: 'held', about: data.message.text };
+      case 'chat:deleted':
+        return { what: 'deleted', about: this.#texts.of(idOf(data.message)) };
+      case 'chat:approve':
+        return { what: 'approved', about: this.#texts.of(idOf(data.message)) };
+      case 'chat:reject':
+        return { what: 'rejected', about: this.#texts.of(idOf(data.message)) };
+      case 'chat:pinned':
+        return data.message ? { what: 'pinned', about: (data.message as ChatMessage).text } : { what: 'unpinned' };
+      case 'chat:mode':
+        return { what: 'mode', mode: { slowSeconds: data.slowSeconds, membersOnly: data.membersOnly, paused: data.paused } };
+      case 'words:set':
+        return { what: 'words', about: list(data.words ?? []) };
+      case 'notice':
+        return { what: 'notice', about: data.text };
+      case 'products':
+        return { what: 'products', about: this.#changed(data.products ?? []) };
+      case 'product:pinned':
+        return data.product ? { what: 'shown', about: this.#title(data.product) } : { what: 'hidden' };
+      case 'user:mute':
+      case 'user:ban': {
+        const about = list([this.#person(data), data.reason ?? ''].filter(Boolean));
+        return { what: kind === 'user:mute' ? 'muted' : 'banned', about, until: data.until };
+      }
+      case 'user:unmute':
+        return { what: 'unmuted', about: this.#person(data) };
+      case 'user:unban':
+        return { what: 'unbanned', about: this.#person(data) };
+      case 'question:updated': {
+        const { id = '', text = '', status } = data.question ?? {};
+        if (text) this.#texts.put(id, text);
+        if (status === 'hidden') return { what: 'questionHidden', about: this.#texts.of(id) };
+        return status === 'answered' ? { what: 'answered', about: text } : null;
+      }
+      default:
+        return this.#offered(kind, data);
+    }
+  }
+
+  /** What is sold, won and voted on. */
+  #offered(kind: string, data: Data): Told | null {
+    const named = (thing: { id: string } | string | undefined, name: string | undefined) => {
+      if (name) this.#things.put(idOf(thing), name);
+      return name || this.#things.of(idOf(thing)) || idOf(thing);
+    };
+    const { drop, wheel, poll } = data;
+    switch (kind) {
+      case 'drop:opened':
+        return { what: 'dropOpened', about: named(drop, typeof drop === 'object' ? this.#title(drop.product) : '') };
+      case 'drop:closed':
+        return { what: 'dropClosed', about: named(drop, ''), sold: data.sold };
+      case 'wheel:opened':
+        return { what: 'wheelOpened', about: named(wheel, typeof wheel === 'object' ? wheel.title : '') };
+      case 'wheel:closed':
+        return { what: 'wheelClosed', about: named(wheel, '') };
+      case 'poll:opened':
+        return { what: 'pollOpened', about: named(poll, typeof poll === 'object' ? poll.question : '') };
+      case 'poll:closed':
+        return { what: 'pollClosed', about: named(poll, '') };
+      case 'claim':
+        return this.#sale('claimed', data);
+      case 'confirm':
+        return this.#sale('confirmed', data);
+      case 'release':
+      case 'expire':
+        return this.#sale('returned', data);
+      case 'spin':
+        return data.prize ? { what: 'won', about: data.prize.label } : null;
+      default:
+        return null;
+    }
+  }
+
+  #sale(what: What, { product, quantity = 1, price, user }: Data): Told {
+    const title = this.#title(product ?? '');
+    const about = quantity > 1 ? `${quantity} × ${title}` : title;
+    const money = price && { ...price, amount: price.amount * quantity };
+    return { what, about, money, by: typeof user === 'object' ? nameOf(user) : '' };
+  }
+
+  #person({ user }: Data): string {
+    const id = idOf(user);
+    return this.#people.of(id) || id;
+  }
+
+  #title(product: Product | string): string {
+    if (typeof product === 'object') return product.title;
+    const known = this.live.state.stream?.products.find(({ id }) => id === product);
+    return this.#things.of(`product ${product}`) || (known?.title ?? product);
+  }
+
+  /** The products that came, went or changed. */
+  #changed(products: readonly Product[]): string {
+    for (const { id, title } of products) this.#things.put(`product ${id}`, title);
+    const [was, is] = [this.#products, products].map((all) => new Set(all.map((one) => JSON.stringify(one))));
+    const other = [...products, ...this.#products].filter((one) => {
+      const text = JSON.stringify(one);
+      return !(was?.has(text) && is?.has(text));
+    });
+    this.#products = products;
+    return list([...new Set(other.map(({ title }) => title))]);
   }
 }

@@ -1,6 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { drop, me, message, saree, setUpJoined } from '../lib/testing';
-import type { Entry } from './activity';
+import { me, message, saree, setUpJoined } from '../lib/testing';
 import { Desk } from './desk';
 import { dueDrop, Prepared } from './prepared';
 import { growth } from './series';
@@ -14,9 +13,7 @@ afterEach(() => {
 
 function setUp() {
   const { socket, live } = setUpJoined([], { products: [saree] });
-  const desk = new Desk(live);
-  let log: readonly Entry[] = [];
-  desk.activity.subscribe((entries) => (log = entries));
+  const desk = new Desk(live, async () => ({ status: 200, body: { records: [], next: null } }));
   let held: readonly HeldMessage[] = [];
   desk.held.subscribe((all) => (held = all));
   let seq = 0;
@@ -25,58 +22,9 @@ function setUp() {
     socket,
     desk,
     say,
-    log: () => log.map(({ what, about, by, sold }) => [what, about, by, sold]),
     held: () => held.map(({ id }) => id),
   };
 }
-
-describe('the log', () => {
-  it('says what happened and who did it, the newest first', () => {
-    const { say, log } = setUp();
-    say('drop:opened', { drop: drop() });
-    say('chat:deleted', { message: 'x', by: { id: 'm', name: 'Mod' } });
-    say('drop:closed', { drop: 'd1', sold: 13 });
-    expect(log()).toEqual([
-      ['dropClosed', 'Blue saree', '', 13],
-      ['deleted', '', 'Mod', undefined],
-      ['dropOpened', 'Blue saree', '', undefined],
-    ]);
-  });
-
-  it('has what only this console knows, and what failed', async () => {
-    const { socket, desk, log } = setUp();
-    const muted = desk.run('user:mute', { user: 'u1', seconds: 60 }, 'Asha');
-    socket.take('user:mute').reply({ ok: true });
-    expect(await muted).toBeNull();
-    const banned = desk.run('user:ban', { user: 'u2' });
-    socket.take('user:ban').reply({ ok: false, error: { code: 'forbidden', message: '' } });
-    expect(await banned).toMatchObject({ code: 'forbidden' });
-    expect(log()).toEqual([
-      ['failed', 'user:ban', '', undefined],
-      ['muted', 'Asha', '', undefined],
-    ]);
-  });
-
-  it('outlives a reload', () => {
-    const kept = new Map<string, string>();
-    vi.stubGlobal('sessionStorage', {
-      getItem: (key: string) => kept.get(key) ?? null,
-      setItem: (key: string, value: string) => void kept.set(key, value),
-    });
-    setUp().say('notice', { text: 'before' });
-    vi.advanceTimersByTime(1000);
-    const after = setUp();
-    after.say('notice', { text: 'after' });
-    expect(after.log().map(([, about]) => about)).toEqual(['after', 'before']);
-  });
-
-  it('stays small in a long show', () => {
-    const { say, log } = setUp();
-    for (let i = 0; i < 1000; i++) say('notice', { text: `n${i}` });
-    expect(log()).toHaveLength(300);
-    expect(log()[0]?.[1]).toBe('n999');
-  });
-});
 
 describe('held messages', () => {
   it('wait until somebody of the staff has decided', () => {
@@ -117,6 +65,24 @@ describe('figures', () => {
     stop();
     await vi.advanceTimersByTimeAsync(60_000);
     expect(socket.sent).toEqual([]);
+  });
+
+  it('are still there after a reload, the best of each minute too', async () => {
+    const kept = new Map<string, string>();
+    vi.stubGlobal('sessionStorage', {
+      getItem: (key: string) => kept.get(key) ?? null,
+      setItem: (key: string, value: string) => void kept.set(key, value),
+    });
+    const { socket, desk } = setUp();
+    const stop = desk.figures.subscribe(() => {});
+    socket.take('stream:stats').reply({ ok: true, stats: { viewers: 42, reactions: 7, messages: 0, claims: 0, revenue: [] } });
+    await vi.advanceTimersByTimeAsync(0);
+    stop();
+    const after = setUp().desk.figures;
+    let samples = 0;
+    after.subscribe((series) => (samples = series.samples.length))();
+    expect(samples).toBe(1);
+    expect(after.minutes()).toMatchObject([{ viewers: 42 }]);
   });
 
   it('grow from nothing after a start anew', () => expect(growth([5, 9, 9, 2])).toEqual([4, 0, 2]));

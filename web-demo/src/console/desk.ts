@@ -1,51 +1,45 @@
-/** What the parts of the console share: one way to send a command, which says what went wrong and notes what was done. */
+/** What the parts of the console share: one way to send a command, which says what went wrong; and what the ledger tells. */
 import { writable } from 'svelte/store';
 import type { Commands, StreamCommand } from '../lib/commands';
 import type { Live } from '../lib/live';
 import type { CommandError } from '../lib/wire';
-import { Activity, type What } from './activity';
+import { Activity } from './activity';
 import { Held } from './held';
+import { type Get, Ledger } from './ledger';
 import { Prepared } from './prepared';
 import { Figures } from './series';
-
-/** Commands whose effect no event tells everybody. */
-const noted: Partial<Record<StreamCommand, What>> = {
-  'user:mute': 'muted',
-  'user:unmute': 'unmuted',
-  'user:ban': 'banned',
-  'user:unban': 'unbanned',
-  'chat:approve': 'approved',
-  'chat:reject': 'rejected',
-  'words:set': 'words',
-  'question:answer': 'answered',
-  'question:hide': 'questionHidden',
-};
+import { Chronicle } from './story';
 
 export class Desk {
+  readonly ledger: Ledger;
   readonly activity: Activity;
+  readonly chronicle: Chronicle;
   readonly held: Held;
   readonly figures: Figures;
   readonly prepared: Prepared;
   /** Why the last command failed; null when one went through since. */
   readonly problem = writable<CommandError | null>(null);
 
-  constructor(readonly live: Live) {
-    this.activity = new Activity(live);
+  constructor(
+    readonly live: Live,
+    get?: Get,
+  ) {
+    this.ledger = new Ledger(live, get);
+    this.activity = new Activity(this.ledger, live);
     this.held = new Held(live);
     this.figures = new Figures(live);
+    this.chronicle = new Chronicle(this.ledger, this.figures);
     this.prepared = new Prepared(live.streamId);
   }
 
-  /** Sends it. Answers why it failed, if it did; `about` is for the log. */
-  async run<C extends StreamCommand>(name: C, body: Commands[C]['body'], about = ''): Promise<CommandError | null> {
+  /** Sends it. Answers why it failed, if it did. */
+  async run<C extends StreamCommand>(name: C, body: Commands[C]['body']): Promise<CommandError | null> {
     const reply = await this.live.command(name, body);
     const error = reply.ok ? null : reply.error;
     this.problem.set(error);
-    const what = noted[name];
-    const { user } = body as { user?: string };
-    const isSanction = name === 'user:mute' || name === 'user:ban';
-    if (error) this.activity.note('failed', name, { error });
-    else if (what) this.activity.note(what, about || user || '', isSanction && user ? { user } : {});
+    if (error) this.activity.failed(name, error);
+    // What concerns one user only is told to nobody.
+    else this.ledger.soon();
     return error;
   }
 

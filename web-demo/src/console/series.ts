@@ -1,4 +1,8 @@
-/** The stream's figures as they were asked for, every few seconds: the newest, and enough of them for a small chart. */
+/**
+ * The stream's figures as they were asked for, every few seconds: the newest, enough of them for a small chart, and the best of
+ * each minute. They outlive a reload of this tab.
+ */
+import { keep, recall } from '../lib/keep';
 import type { Live } from '../lib/live';
 import type { Money, Stats } from '../lib/wire';
 
@@ -17,9 +21,23 @@ export interface Series {
   samples: readonly Sample[];
 }
 
+/** What a minute had, as far as somebody looked. */
+export interface SeenMinute {
+  /** Its start, server clock, milliseconds. */
+  at: number;
+  /** Most at once. */
+  viewers: number;
+  reactions: number;
+}
+
 const everyMs = 2000;
 /** Five minutes. */
 const capacity = 150;
+const minuteMs = 60_000;
+/** A day. */
+const maxMinutes = 1440;
+/** So many samples later they are stored anew. */
+const keepEach = 5;
 
 export const countOf = (reactions: Stats['reactions']) =>
   typeof reactions === 'number' ? reactions : Object.values(reactions).reduce((sum, count) => sum + count, 0);
@@ -35,7 +53,21 @@ export class Figures {
   #subscribers = new Set<(series: Series) => void>();
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(private readonly live: Pick<Live, 'command' | 'state'>) {}
+  #minutes: SeenMinute[] = [];
+  #taken = 0;
+  readonly #key: string;
+
+  constructor(private readonly live: Pick<Live, 'command' | 'state' | 'streamId'>) {
+    this.#key = `haat.figures ${live.streamId}`;
+    const { samples, minutes } = recall<{ samples?: Sample[]; minutes?: SeenMinute[] }>('session', this.#key, {});
+    if (Array.isArray(samples)) this.#series = { stats: null, samples: samples.filter(({ at }) => at > Date.now() - capacity * everyMs) };
+    if (Array.isArray(minutes)) this.#minutes = minutes;
+  }
+
+  /** The oldest first. */
+  minutes(): readonly SeenMinute[] {
+    return this.#minutes;
+  }
 
   /** Store contract. Asks only while somebody looks. */
   subscribe(run: (series: Series) => void): () => void {
@@ -63,8 +95,19 @@ export class Figures {
   #take(stats: Stats): void {
     const { viewers, messages, claims } = stats;
     const revenue = mainRevenue(stats.revenue)?.amount ?? 0;
+    const before = this.#series.samples.at(-1);
     const sample = { at: Date.now(), viewers, messages, reactions: countOf(stats.reactions), claims, revenue };
     this.#series = { stats, samples: [...this.#series.samples, sample].slice(-capacity) };
+    this.#note(viewers, Math.max(0, before ? sample.reactions - before.reactions : 0));
+    if (this.#taken++ % keepEach === 0) keep('session', this.#key, { samples: this.#series.samples, minutes: this.#minutes });
     for (const run of this.#subscribers) run(this.#series);
+  }
+  #note(viewers: number, reactions: number): void {
+    const at = Math.floor((Date.now() + this.live.state.clockSkew) / minuteMs) * minuteMs;
+    const last = this.#minutes.at(-1);
+    if (last?.at === at) {
+      last.viewers = Math.max(last.viewers, viewers);
+      last.reactions += reactions;
+    } else this.#minutes = [...this.#minutes, { at, viewers, reactions }].slice(-maxMinutes);
   }
 }

@@ -2,7 +2,7 @@
 import { Live } from './live';
 import type { LiveSocket } from './socket';
 import { complete } from './feed';
-import type { ChatMessage, Drop, Poll, StreamState, Wheel } from './wire';
+import type { ChatMessage, Drop, Person, Poll, StreamState, Wheel } from './wire';
 
 export function message(seq: number, more: Partial<ChatMessage> = {}): ChatMessage {
   const user = { id: 'u1', name: 'Asha', role: 'viewer' };
@@ -62,18 +62,18 @@ export function setUp(token: string | undefined = 'token') {
   };
   const live = new Live({ stream: 'main', token, open, random: () => 0.5 });
   live.start();
-  const join = (history: ChatMessage[] = [], state: Partial<StreamState> = {}) => {
+  const join = (history: ChatMessage[] = [], state: Partial<StreamState> = {}, who: Person = me) => {
     const seq = history.at(-1)?.seq ?? 0;
-    socket.take('stream:join').reply({ ok: true, me, history, state: stream({ seq, ...state }) });
+    socket.take('stream:join').reply({ ok: true, me: who, history, state: stream({ seq, ...state }) });
   };
   const seqs = () => live.chat.view().rows.map((row) => (row.kind === 'message' ? row.message.seq : row.kind));
   return { socket, live, join, seqs };
 }
 
-export function setUpJoined(history: ChatMessage[] = [], state: Partial<StreamState> = {}) {
+export function setUpJoined(history: ChatMessage[] = [], state: Partial<StreamState> = {}, who: Person = me) {
   const all = setUp();
   all.socket.up();
-  all.join(history, state);
+  all.join(history, state, who);
   return all;
 }
 
