@@ -44,6 +44,11 @@ export class Show<At extends Door = Gateway> {
     return this.open('/console.html', { sub: 'meena', name: 'Meena Textiles', role: 'supplier' }, { viewport: desktop, ...look });
   }
 
+  /** The console of one who moderates. */
+  moderator(look: Look = {}): Promise<Page> {
+    return this.open('/console.html', { sub: 'kavya', name: 'Kavya', role: 'moderator' }, { viewport: desktop, ...look });
+  }
+
   /** A console with the stream already on air. */
   async onAir(title = 'Handloom sarees from Chanderi', look: Look = {}): Promise<Page> {
     const page = await this.console(look);
