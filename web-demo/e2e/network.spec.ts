@@ -1,5 +1,6 @@
 import { expect, type Page } from '@playwright/test';
 import { Cable } from './cable';
+import { fullShow } from './full';
 import { Gateway } from './gateway';
 import { phase, say, Show, shot, test, texts } from './show';
 
@@ -60,6 +61,22 @@ test('a phone without network says so, and is back at once', async ({ show }) =>
       await page.context().setOffline(false);
     },
   );
+});
+
+test('a connection that is too slow says so, until it has caught up', async ({ show }) => {
+  const { page, tell, injected } = await fullShow(show);
+  await expect(phase(page)).toHaveText('');
+  const state = await page.evaluate(() => window.haat?.live.state.stream);
+  const me = await page.evaluate(() => window.haat?.live.state.me);
+  let isThrough = false;
+  injected.answer('stream:join', () => (isThrough ? { ok: true, state: { ...state, now: Date.now() }, me, history: [] } : undefined));
+  const user = { id: 'ravi', name: 'Ravi Kumar', role: 'viewer' };
+  const say = (i: number, at: number) => tell('chat:message', { id: `late${i}`, seq: 1000 + i, at, user, text: `late ${i}` });
+  for (let i = 0; i < 5; i++) say(i, Date.now() - 60_000);
+  await expect(phase(page)).toContainText('The network is slow');
+  await shot(page, 'viewer-behind-phone');
+  isThrough = true;
+  await expect(phase(page)).toHaveText('');
 });
 
 test('a message whose acknowledgement is lost is sent once', async ({ show }) => {

@@ -4,6 +4,7 @@
  */
 import { expect, type Page } from '@playwright/test';
 import { fullShow } from './full';
+import { maxFloats } from '../src/lib/floats';
 import { test } from './show';
 
 /** Counts frames until told to stop, then says how late they came, and how much of the time scripts took. */
@@ -72,12 +73,31 @@ test('fifty messages a second stay a short list', async ({ show }) => {
 test('a thousand reactions a second are counted, and drawn as a few', async ({ show }) => {
   const { page, tell } = await fullShow(show);
   const stop = await frames(page);
+  const nodes = () => page.evaluate(() => document.querySelectorAll('*').length);
+  const before = await nodes();
+  await page.evaluate(() => {
+    const counted = { now: 0, most: 0, all: 0 };
+    const draw = CanvasRenderingContext2D.prototype.drawImage;
+    CanvasRenderingContext2D.prototype.drawImage = function (...args: unknown[]) {
+      counted.all++;
+      // What is drawn in one frame is drawn at one time.
+      if (!counted.now++) queueMicrotask(() => (counted.now = 0));
+      counted.most = Math.max(counted.most, counted.now);
+      Reflect.apply(draw, this, args);
+    };
+    Object.assign(window, { counted });
+  });
   let total = 0;
   for (let tick = 0; tick < 40; tick++) {
     total += 250;
     tell('reactions', { totals: { heart: total }, added: { heart: 250 } });
     await new Promise((next) => setTimeout(next, 250));
   }
+  // What a frame costs: so many pictures on one canvas at most, and no nodes.
+  const { most, all } = await page.evaluate(() => (window as unknown as { counted: { most: number; all: number } }).counted);
+  expect(all).toBeGreaterThan(0);
+  expect(most).toBeLessThanOrEqual(maxFloats);
+  expect((await nodes()) - before).toBeLessThanOrEqual(20);
   await expect(page.getByTestId('reactions')).toHaveAttribute('data-count', String(total));
   console.log(`    1,000 reactions/s: ${await stop()}`);
 });

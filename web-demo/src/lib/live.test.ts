@@ -48,6 +48,42 @@ describe('joining', () => {
   });
 });
 
+describe('a connection that is too slow', () => {
+  const late = (seq: number) => message(seq, { at: Date.now() - 6000 });
+
+  it('is said to be behind, until an answer has come through', () => {
+    const { socket, live } = setUpJoined();
+    for (const seq of [1, 2, 3, 4]) {
+      expect(live.state.behind).toBe(seq > 3);
+      socket.fire('chat:message', late(seq));
+    }
+    // No answer in time: it still is.
+    socket.take('stream:join').reply();
+    expect(live.state.behind).toBe(true);
+    socket.take('stream:join').reply({ ok: true, me, history: [], state: stream({ seq: 4 }) });
+    expect(live.state.behind).toBe(false);
+    expect(socket.sent).toEqual([]);
+  });
+
+  it('is not that of one message that had waited for approval, nor of a replay', () => {
+    const { socket, live } = setUpJoined();
+    for (const one of [late(1), late(2), message(3, { at: Date.now() }), late(4), late(5)]) socket.fire('chat:message', one);
+    socket.down();
+    for (const seq of [6, 7, 8, 9]) socket.fire('chat:message', late(seq));
+    socket.up(true);
+    expect(live.state).toMatchObject({ behind: false, caughtUp: 4 });
+    expect(socket.sent).toEqual([]);
+  });
+
+  it('is no more behind once it is lost', () => {
+    const { socket, live } = setUpJoined();
+    for (const seq of [1, 2, 3]) socket.fire('chat:message', late(seq));
+    socket.take('stream:join');
+    socket.down();
+    expect(live.state).toMatchObject({ phase: 'reconnecting', behind: false });
+  });
+});
+
 describe('coming back', () => {
   it('keeps everything after a recovery, and counts what it brought', () => {
     const { socket, live, seqs } = setUpJoined(page(1, 2));
@@ -61,6 +97,15 @@ describe('coming back', () => {
     expect(seqs()).toEqual([1, 2, 3, 4, 5]);
     vi.advanceTimersByTime(10_000);
     expect(live.state.caughtUp).toBeNull();
+  });
+
+  it('asks for the counts after a recovery, which nobody replays', () => {
+    const { socket, live } = setUpJoined();
+    socket.down();
+    socket.up(true);
+    vi.advanceTimersByTime(6000);
+    socket.take('stream:join').reply({ ok: true, me, history: [], state: stream({ viewers: 99, reactions: { heart: 7 } }) });
+    expect(live.state).toMatchObject({ viewers: 99, stream: { reactions: { heart: 7 } } });
   });
 
   it('joins again when the connection dropped before the first join was answered', () => {

@@ -37,6 +37,8 @@ export interface LiveState {
   viewers: number;
   /** Missed messages that the last reconnection brought; null when that is no news any more. */
   caughtUp: number | null;
+  /** Messages come late: the connection carries less than the show sends. */
+  behind: boolean;
   /** Why the phase is `refused`. */
   refusal: CommandError | null;
   muted: Sanction | null;
@@ -66,6 +68,9 @@ export interface LiveOptions {
 /** How long a command waits for its reply, milliseconds. */
 const replyTimeoutMs = 5000;
 const caughtUpMs = 5000;
+/** So many messages in a row that come later than this after they were sent: a single one may have waited for approval. */
+const lateMs = 5000;
+const lateInRow = 3;
 const firstHistory = 50;
 const fillPage = 100;
 const fillAtMost = 200;
@@ -97,11 +102,13 @@ export class Live {
   #epoch: StreamState['epoch'] | undefined;
   #lastSeq = -1;
   #missedFrom: number | null = null;
+  #late = 0;
   #retries = 0;
   #stopped = false;
   #retryTimer: ReturnType<typeof setTimeout> | undefined;
   #newsTimer: ReturnType<typeof setTimeout> | undefined;
   #moveTimer: ReturnType<typeof setTimeout> | undefined;
+  #numbersTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(options: LiveOptions) {
     this.streamId = options.stream;
@@ -115,6 +122,7 @@ export class Live {
       guest: !options.token,
       viewers: 0,
       caughtUp: null,
+      behind: false,
       refusal: null,
       muted: null,
       banned: null,
@@ -279,7 +287,10 @@ export class Live {
     socket.on('connect', () => this.#connected());
     socket.on('disconnect', (reason: string) => this.#disconnected(reason));
     socket.on('connect_error', (error: Error & { data?: CommandError }) => this.#connectFailed(error));
-    this.#take('chat:message', (message) => void this.chat.add(message));
+    this.#take('chat:message', (message) => {
+      this.chat.add(message);
+      this.#sawAge(message.at);
+    });
     this.#take('chat:deleted', ({ message }) => this.chat.remove(message));
     this.#take('viewers', ({ count }) => this.#set({ viewers: count }));
     for (const event of stateEvents) this.#take(event);
@@ -332,14 +343,44 @@ export class Live {
     this.#catchUpNumbers();
   }
 
-  /** Stock and tallies are never replayed: after a recovery they are asked for, if something is open that they matter to. */
+  /**
+   * Stock, tallies and counts are never replayed: after a recovery they are asked for. At once, if something is open that they
+   * matter to; else not by everybody at the same time.
+   */
   #catchUpNumbers(): void {
     const { drops = [], polls = [] } = this.#state.stream ?? {};
-    if (![...drops, ...polls].some(({ status }) => status !== 'closed')) return;
+    const isOpen = [...drops, ...polls].some(({ status }) => status !== 'closed');
+    clearTimeout(this.#numbersTimer);
+    if (isOpen) this.#askNumbers();
+    else this.#numbersTimer = setTimeout(() => this.#askNumbers(), this.#spread(4000));
+  }
+
+  #askNumbers(done?: (isAnswered: boolean) => void): void {
     this.#call('stream:join', { history: 0 }, (reply) => {
-      if (!reply?.ok || this.#epoch !== reply.state.epoch) return;
-      this.#takeStream(reply.state);
-      this.#set({ viewers: reply.state.viewers });
+      if (reply?.ok && this.#epoch === reply.state.epoch) {
+        this.#takeStream(reply.state);
+        this.#set({ viewers: reply.state.viewers });
+      }
+      done?.(reply !== null);
+    });
+  }
+
+  #sawAge(at: number): void {
+    // What is replayed is old by itself.
+    if (!this.#joined) return;
+    this.#late = this.#serverNow() - at > lateMs ? this.#late + 1 : 0;
+    if (this.#late !== lateInRow || this.#state.behind) return;
+    this.#set({ behind: true });
+    this.#soundOut();
+  }
+
+  /** The answer comes behind all that is on its way, and brings the right time. */
+  #soundOut(): void {
+    this.#askNumbers((isAnswered) => {
+      if (!this.#state.behind) return;
+      if (!isAnswered) return this.#soundOut();
+      this.#late = 0;
+      this.#set({ behind: false });
     });
   }
 
@@ -446,8 +487,10 @@ export class Live {
 
   #disconnected(reason: string): void {
     this.#joined = false;
+    this.#late = 0;
+    this.#set({ behind: false });
     this.#rest();
-    clearTimeout(this.#moveTimer);
+    for (const timer of [this.#moveTimer, this.#numbersTimer]) clearTimeout(timer);
     // A second loss before everything is back still counts from the first.
     this.#missedFrom ??= this.chat.total;
     // The end of the ban is still waited for.
@@ -500,7 +543,7 @@ export class Live {
   }
 
   #clearTimers(): void {
-    for (const timer of [this.#retryTimer, this.#newsTimer, this.#moveTimer]) clearTimeout(timer);
+    for (const timer of [this.#retryTimer, this.#newsTimer, this.#moveTimer, this.#numbersTimer]) clearTimeout(timer);
   }
 
   #set(change: Partial<LiveState>): void {

@@ -30,6 +30,7 @@ export function statusOf(state: LiveState, words: Words, online: boolean, timeOf
   }
   // Without seconds: a screen reader would read every one of them.
   if (state.closesAt !== null) return { tone: 'bad', text: phase.expiring, canWatchAsGuest: true };
+  if (state.behind) return { tone: 'busy', text: phase.behind };
   if (state.caughtUp !== null) return { tone: 'good', text: phase.caughtUp(state.caughtUp) };
   if (state.phase === 'waiting') return { tone: 'calm', text: phase.waiting };
   if (state.phase === 'ended') return { tone: 'calm', text: phase.ended };

@@ -22,6 +22,7 @@ export const en = {
     refused: 'The server did not let you in.',
     banned: 'You have been removed from this stream.',
     bannedUntil: (time: string) => `You have been removed from this stream until ${time}.`,
+    behind: 'The network is slow: you see this a little late.',
     caughtUp: (n: number) => (n === 0 ? 'Back again. You missed nothing.' : `Caught up: ${many(n, 'missed message', 'missed messages')} loaded.`),
   },
   watchAsGuest: 'Watch as a guest',
