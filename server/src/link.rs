@@ -58,6 +58,8 @@ struct Numbers {
     deaf: Counter,
     rewound: Counter,
     reloaded: Counter,
+    moved: Counter,
+    servers: [Gauge; 2],
     channels: Gauge,
     queued: Gauge,
     queued_bytes: Gauge,
@@ -78,6 +80,8 @@ impl Numbers {
             deaf: metrics::counter!("haat_redis_deaf_total"),
             rewound: metrics::counter!("haat_redis_rewound_streams_total"),
             reloaded: metrics::counter!("haat_redis_scripts_reloaded_total"),
+            moved: metrics::counter!("haat_redis_moved_total"),
+            servers: ["known", "up"].map(|state| metrics::gauge!("haat_redis_servers", "state" => state)),
             channels: metrics::gauge!("haat_redis_channels"),
             queued: metrics::gauge!("haat_redis_queued_messages"),
             queued_bytes: metrics::gauge!("haat_redis_queued_bytes"),
@@ -98,6 +102,9 @@ impl Numbers {
         self.deaf.absolute(stats.deaf);
         self.rewound.absolute(stats.rewound);
         self.reloaded.absolute(stats.reloaded);
+        self.moved.absolute(stats.moved);
+        let (known, up) = stats.servers;
+        self.servers.iter().zip([known, up]).for_each(|(gauge, count)| gauge.set(count as f64));
         self.channels.set(stats.channels as f64);
         self.queued.set(stats.queued.0 as f64);
         self.queued_bytes.set(stats.queued.1 as f64);

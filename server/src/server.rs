@@ -14,7 +14,6 @@ use haat_adapter::{
     redis::{self, RedisSettings},
 };
 use haat_protocol::Id;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle, time::Instant};
 
@@ -32,6 +31,7 @@ use crate::{
     limit::Admission,
     link,
     live::{self, Live, Shared, hooks::Hooks},
+    metrics,
     shard::Settings,
     transport::outbox::Bounds,
 };
@@ -124,7 +124,8 @@ impl Server {
         config: Config,
         attach: impl FnOnce(&str, Weak<dyn Inbound>) -> Result<Engine, ServerError>,
     ) -> Result<Self, ServerError> {
-        let metrics = recorder();
+        let numbers = metrics::recorder();
+        metrics::connections_limit(config.limits.connections);
         let name = Id::random()?;
         let verifier = Verifier::new(&keys(&config)?)?;
         let private = TcpListener::bind(config.private_listen).await;
@@ -166,12 +167,13 @@ impl Server {
         };
         let status = Arc::new(Numbers { hub, adapter: Arc::downgrade(&adapter), draining: gateway.draining() });
         let address = private.local_addr().unwrap_or(config.private_listen);
-        let router = private::router(status, metrics);
+        let router = private::router(status, numbers.clone());
         let senders = webhook::senders(&shared, &config.webhooks, woken).map_err(ServerError::Certificates)?;
         let mut tasks: Vec<JoinHandle<()>> = senders.into_iter().map(tokio::spawn).collect();
         tasks.extend([
             tokio::spawn(live::audience(shared.clone())),
             tokio::spawn(async move { drop(axum::serve(private, router).await) }),
+            tokio::spawn(metrics::upkeep(numbers)),
         ]);
         tasks.extend(link.map(|link| tokio::spawn(link::watch(link, shared))));
         tracing::info!(listen = %gateway.address(), private = %address, shards = plan.shards, "gateway is up");
@@ -347,20 +349,6 @@ fn keys(config: &Config) -> Result<AuthSettings, ServerError> {
         leeway: config.auth.leeway,
         guests: config.guests,
     })
-}
-
-/// The numbers of the process. All servers of one process share them; there is one, but in tests.
-fn recorder() -> PrometheusHandle {
-    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
-    HANDLE
-        .get_or_init(|| {
-            let recorder = PrometheusBuilder::new().build_recorder();
-            let handle = recorder.handle();
-            // Fails only if an application that embeds this library has set another one, which then counts.
-            let _ = metrics::set_global_recorder(recorder);
-            handle
-        })
-        .clone()
 }
 
 /// Starts logging as configured. A second call changes nothing.

@@ -24,7 +24,7 @@ async fn counts(world: &World) -> BTreeMap<String, u64> {
         let (name, count) = line.rsplit_once(' ').unwrap();
         (name.to_owned(), count.parse().unwrap())
     });
-    counts.collect()
+    counts.filter(|(_, count)| *count > 0).collect()
 }
 
 /// What was counted so far.

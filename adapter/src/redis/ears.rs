@@ -230,7 +230,7 @@ impl Ears {
         }
         if channel.starts_with(&core.names.canary) {
             core.counters.own.add(1);
-            return self.node.hear_itself();
+            return self.node.hear_itself(payload);
         }
         let wants = |namespace: &str, room: &str| core.inbound(|inbound| inbound.wants(namespace, room)) == Some(true);
         match core.wire.hear(channel, payload, &wants) {

@@ -35,6 +35,23 @@ pub(super) enum Remedy {
     Reconnect,
 }
 
+impl Remedy {
+    /// What has happened, as it is counted.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::None => "refused",
+            Self::Wait => "unsent",
+            Self::Reload => "script",
+            Self::Moved => "moved",
+            Self::Ask => "ask",
+            Self::Again => "again",
+            Self::Move => "demoted",
+            Self::Probe => "timeout",
+            Self::Reconnect => "lost",
+        }
+    }
+}
+
 impl Fault {
     pub(super) fn new(remedy: Remedy, text: impl Into<String>) -> Self {
         Self { remedy, text: text.into() }

@@ -21,6 +21,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
+use metrics::Histogram;
 use redis::{Cmd, Pipeline, PushInfo, PushKind, Value, aio::MultiplexedConnection, cmd};
 use tokio::{
     sync::{Notify, Semaphore, watch},
@@ -73,6 +74,8 @@ pub(super) struct Link {
     give_up: Notify,
     /// Connections made so far; what arrives of an earlier one is not heard.
     made: AtomicU64,
+    /// How long answers take.
+    answers: Histogram,
 }
 
 /// A life of the connection, which ends with whoever waits for its end.
@@ -114,6 +117,7 @@ impl Link {
             doubt: Notify::new(),
             give_up: Notify::new(),
             made: AtomicU64::new(0),
+            answers: metrics::histogram!("haat_redis_answer_seconds"),
         }
     }
 
@@ -149,9 +153,11 @@ impl Link {
 
     /// Sends a command, and waits for its answer no longer than one may take.
     pub(super) async fn run(&self, command: &Cmd) -> Result<Value, Fault> {
-        let mut line = self.line()?;
-        let _place = self.place()?;
+        let mut line = self.judge(self.line())?;
+        let _place = self.judge(self.place())?;
+        let asked = Instant::now();
         let answer = line.send_packed_command(command).await.map_err(Fault::from);
+        self.answers.record(asked.elapsed().as_secs_f64());
         self.judge(answer.and_then(|value| match value {
             Value::ServerError(error) => Err(error.into()),
             value => Ok(value),
@@ -163,9 +169,11 @@ impl Link {
         if commands.is_empty() {
             return Ok(Vec::new());
         }
-        let mut line = self.line()?;
-        let _place = self.place()?;
+        let mut line = self.judge(self.line())?;
+        let _place = self.judge(self.place())?;
+        let asked = Instant::now();
         let answers = line.send_packed_commands(commands, 0, commands.len()).await.map_err(Fault::from);
+        self.answers.record(asked.elapsed().as_secs_f64());
         let each = |value| match value {
             Value::ServerError(error) => self.judge(Err(error.into())),
             value => Ok(value),
@@ -193,6 +201,9 @@ impl Link {
     }
 
     fn judge<T>(&self, outcome: Result<T, Fault>) -> Result<T, Fault> {
+        if let Err(fault) = &outcome {
+            metrics::counter!("haat_redis_faults_total", "fault" => fault.remedy.label()).increment(1);
+        }
         match outcome.as_ref().map_err(|fault| fault.remedy) {
             Err(Remedy::Move) => self.give_up.notify_one(),
             Err(Remedy::Probe | Remedy::Reconnect) => self.doubt.notify_one(),

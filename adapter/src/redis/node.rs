@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use metrics::Histogram;
 use tokio::time::Instant;
 
 use super::{
@@ -30,6 +31,8 @@ pub(super) struct Node {
     canary: RwLock<Box<str>>,
     heard: Mutex<Option<Instant>>,
     met: Instant,
+    /// How long the canary is on its way.
+    echo: Histogram,
 }
 
 impl Node {
@@ -44,6 +47,7 @@ impl Node {
             canary: RwLock::new(canary.into()),
             heard: Mutex::new(None),
             met: Instant::now(),
+            echo: metrics::histogram!("haat_redis_echo_seconds"),
         })
     }
 
@@ -56,8 +60,17 @@ impl Node {
         *self.canary.write().unwrap_or_else(PoisonError::into_inner) = canary.into();
     }
 
-    /// The canary has come back.
-    pub(super) fn hear_itself(&self) {
+    /// What the canary carries: when it left, in microseconds since the server was met.
+    pub(super) fn note(&self) -> u64 {
+        u64::try_from(self.met.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// The canary has come back, with its note.
+    pub(super) fn hear_itself(&self, note: &[u8]) {
+        let left = std::str::from_utf8(note).ok().and_then(|note| note.parse().ok());
+        if let Some(took) = left.and_then(|left| self.met.elapsed().checked_sub(Duration::from_micros(left))) {
+            self.echo.record(took.as_secs_f64());
+        }
         *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 

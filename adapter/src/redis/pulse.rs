@@ -73,7 +73,7 @@ impl Core {
 
     async fn say_something(&self, node: &Node) {
         let mut command = redis::cmd(publish_command(self.wire.manner()));
-        command.arg(&*node.canary()).arg("1");
+        command.arg(&*node.canary()).arg(node.note());
         // Whether it was heard shows.
         let _ = node.commands.run(&command).await;
     }

@@ -29,6 +29,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::{
     config::{Secret, Webhooks},
     live::{Shared, fair::to_hex, hooks::Woken},
+    metrics,
 };
 
 /// How long one try may take.
@@ -56,6 +57,8 @@ struct Sender {
     secret: Secret<String>,
     /// The name under which the ledgers are read.
     reader: String,
+    /// Its place in the configuration.
+    place: usize,
 }
 
 /// How a stream was left.
@@ -80,7 +83,7 @@ pub fn senders(
     woken: Vec<Woken>,
 ) -> std::io::Result<Vec<impl Future<Output = ()> + Send + use<>>> {
     let mut senders = Vec::new();
-    for (address, woken) in config.addresses.iter().zip(woken) {
+    for (place, (address, woken)) in config.addresses.iter().zip(woken).enumerate() {
         let tls = hyper_rustls::HttpsConnectorBuilder::new().with_provider_and_native_roots(provider())?;
         let connector = tls.https_or_http().enable_http1().build();
         let digest = to_hex(&Sha256::digest(address.to_string()));
@@ -90,6 +93,7 @@ pub fn senders(
             address: address.clone(),
             secret: config.secret.clone(),
             reader: format!("hook-{}", digest.get(..16).unwrap_or(&digest)),
+            place,
         };
         senders.push(sender.run(woken));
     }
@@ -123,6 +127,8 @@ impl Sender {
                     (stream, left)
                 });
             }
+            let late = failures.values().filter(|(_, tries)| *tries > 0).count();
+            metrics::webhooks_late(sender.place, late);
             let next = failures.values().map(|(at, _)| *at).filter(|at| *at > now).min();
             let next = next.unwrap_or(now + SCAN.0);
             tokio::select! {
@@ -217,7 +223,7 @@ impl Sender {
             Ok(Err(_)) => "failed",
             Err(_) => "timeout",
         };
-        metrics::counter!("haat_webhook_tries_total", "outcome" => outcome).increment(1);
+        metrics::webhook(outcome);
         if outcome != "delivered" {
             let host = self.address.host().unwrap_or_default();
             tracing::warn!(host, event, outcome, "a webhook was not delivered");

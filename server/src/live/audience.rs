@@ -25,7 +25,10 @@ use tokio::{
 };
 
 use super::{Live, Shared, state::value, stats::MESSAGES, view::View, visitor::Visitor};
-use crate::hub::mailbox::{LocalTarget, Mail};
+use crate::{
+    hub::mailbox::{LocalTarget, Mail},
+    metrics,
+};
 
 /// Viewers of a gateway that was not heard of for so long count no more.
 const LEASE: Duration = Duration::from_secs(15);
@@ -236,11 +239,15 @@ impl Hall {
         self.changed || self.lively || self.exchanged.is_none_or(|at| now.duration_since(at) >= REFRESH)
     }
 
+    fn viewers(&self) -> u64 {
+        self.shards.values().map(|viewers| u64::from(*viewers)).sum()
+    }
+
     fn share(&mut self, stream: &str) -> Share {
         self.changed = false;
         Share {
             stream: stream.to_owned(),
-            viewers: self.shards.values().map(|viewers| u64::from(*viewers)).sum(),
+            viewers: self.viewers(),
             users: std::mem::take(&mut self.users),
             moved: self.moved.0.drain(..).map(|(gateway, count)| (gateway.into(), count)).collect(),
             add: self.sums.0.drain(..).map(|(name, value)| Counter { name: name.into(), value }).collect(),
@@ -266,6 +273,7 @@ pub async fn audience(shared: Arc<Shared>) {
 
 async fn exchange(shared: &Shared, halls: &mut FxHashMap<Arc<str>, Hall>) {
     let now = Instant::now();
+    metrics::audience(halls.len(), halls.values().map(Hall::viewers).sum());
     let due: Vec<Arc<str>> =
         halls.iter().filter(|(_, hall)| hall.is_due(now)).map(|(stream, _)| stream.clone()).collect();
     let mut mails = FxHashMap::<u8, Vec<(Arc<str>, Arc<Totals>)>>::default();

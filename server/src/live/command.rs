@@ -104,8 +104,14 @@ impl Call {
 impl Live {
     /// Runs a command for whoever may: the way of HTTP, and of sockets once their own limits are kept.
     pub fn issue(self: &Rc<Self>, caller: Caller, name: &str, body: &str) -> Answer {
+        let begun = Instant::now();
         match self.admit(caller, name, body) {
-            Ok((command, call)) => Box::pin(perform(command, call)),
+            Ok((command, call)) => Box::pin(async move {
+                let result = perform(command, call).await;
+                let outcome = result.as_ref().err().map_or("ok", |reject| reject.code.as_str());
+                metrics::command(command.name, outcome, begun.elapsed());
+                result
+            }),
             Err(reject) => Box::pin(std::future::ready(Err(reject))),
         }
     }

@@ -21,6 +21,7 @@ use super::{
     state::{Item, Kind},
     stats::REVENUE,
 };
+use crate::metrics;
 
 /// Most units of a drop.
 const MAX_STOCK: u64 = 1_000_000_000;
@@ -193,7 +194,7 @@ pub(super) async fn claim(call: Call) -> Result<Reply, Reject> {
     let request = request_id(&body)?;
     let random = Id::random().map_err(|_| Reject::new(Code::Internal, "no randomness"))?;
     let shared = &call.live.shared;
-    let (claimed, status) = take(&call, Kind::Drop, &id, async |drop: Thing<Field>| {
+    let (claimed, status, by) = take(&call, Kind::Drop, &id, async |drop: Thing<Field>| {
         let status = drop.value.status.clone();
         let known = shared.sold_out.answer(
             &call.stream,
@@ -202,6 +203,7 @@ pub(super) async fn claim(call: Call) -> Result<Reply, Reject> {
             shared.now(),
         );
         let over = matches!(&*status, "closed" | "paused");
+        let by = if known.is_some() { "gateway" } else { "store" };
         let claimed = match known {
             Some(Claimed::Refused(Refusal::SoldOut(_))) if over => Some(Claimed::Refused(Refusal::Late)),
             Some(claimed) => Some(claimed),
@@ -215,9 +217,10 @@ pub(super) async fn claim(call: Call) -> Result<Reply, Reject> {
                 claimed
             }
         };
-        Ok(claimed.map(|claimed| (claimed, status)))
+        Ok(claimed.map(|claimed| (claimed, status, by)))
     })
     .await?;
+    metrics::claim(outcome(&claimed), by);
     match claimed {
         Claimed::New(grant) => {
             shared.hooks.wake(&call.stream);
@@ -228,6 +231,19 @@ pub(super) async fn claim(call: Call) -> Result<Reply, Reject> {
         }
         Claimed::Repeat(grant) => Ok(granted(&grant)),
         Claimed::Refused(refusal) => Err(refused(refusal, &status, shared.now())),
+    }
+}
+
+/// What came of a claim, as it is counted.
+fn outcome(claimed: &Claimed) -> &'static str {
+    match claimed {
+        Claimed::New(_) => "granted",
+        Claimed::Repeat(_) => "repeated",
+        Claimed::Refused(Refusal::Early(_)) => "early",
+        Claimed::Refused(Refusal::Late) => "late",
+        Claimed::Refused(Refusal::Limit(_)) => "limit",
+        Claimed::Refused(Refusal::SoldOut(_)) => "sold_out",
+        Claimed::Refused(Refusal::Mismatch) => "mismatch",
     }
 }
 

@@ -23,6 +23,7 @@ use super::{
     state::{Kind, pool},
     text::clean,
 };
+use crate::metrics;
 
 /// The book of secret seeds, by pool.
 const BOOK: &str = "seeds";
@@ -234,6 +235,7 @@ pub(super) async fn spin(call: Call) -> Result<Reply, Reject> {
         Ok(spun.map(|spun| (spun, status, most)))
     })
     .await?;
+    metrics::spin(outcome(&spun));
     match spun {
         Spun::New(turn) | Spun::Repeat(turn) => {
             call.live.shared.hooks.wake(&call.stream);
@@ -244,6 +246,17 @@ pub(super) async fn spin(call: Call) -> Result<Reply, Reject> {
         Spun::Refused(Refusal::Late) if status == "paused" => Err(Reject::new(Code::Paused, "the wheel is paused")),
         Spun::Refused(Refusal::Limit(_)) => Err(Reject::new(Code::LimitReached, "you have had your spins")),
         Spun::Refused(_) => Err(Reject::new(Code::Closed, "the wheel is closed")),
+    }
+}
+
+/// What came of a spin, as it is counted.
+fn outcome(spun: &Spun) -> &'static str {
+    match spun {
+        Spun::New(Turn { prize: Some(_), .. }) => "won",
+        Spun::New(_) => "nothing",
+        Spun::Repeat(_) => "repeated",
+        Spun::Refused(Refusal::Limit(_)) => "limit",
+        Spun::Refused(_) => "late",
     }
 }
 

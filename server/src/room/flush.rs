@@ -57,9 +57,12 @@ impl Rooms {
         if !interval.is_zero() {
             tokio::time::sleep(interval).await;
         }
+        let begun = Instant::now();
         let mut turn = SOCKETS_PER_TURN;
         self.flush_rooms(&mut turn).await;
         self.flush_sessions(&mut turn).await;
+        let slowest = &self.counters.slowest_flush;
+        slowest.set(slowest.get().max(begun.elapsed()));
         std::mem::take(&mut self.state.borrow_mut().ended)
     }
 

@@ -22,7 +22,7 @@ use std::{
     net::IpAddr,
     rc::Rc,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -61,6 +61,8 @@ pub struct Counters {
     pub bytes: Cell<u64>,
     /// Frames dropped on slow connections: volatile ones, and states that a newer one replaced.
     pub dropped: Cell<u64>,
+    /// The longest pass over everything that is dirty.
+    pub slowest_flush: Cell<Duration>,
 }
 
 impl Counters {
