@@ -114,3 +114,16 @@ async fn a_gateway_tells_what_it_is_and_what_it_takes() {
         assert!(!cfg!(target_os = "linux") || world.metric(name, "").await > 0.0, "{name}: {page}");
     }
 }
+
+#[tokio::test]
+async fn who_does_not_fit_into_the_gateway_is_no_matter_of_addresses() {
+    let world = World::start(&[("HAAT_LIMITS_CONNECTIONS", "1")]).await;
+    let _only = world.user("ana").await;
+    let refused = support::raw::ask(
+        world.address,
+        support::raw::request("GET", "/socket.io/?EIO=4&transport=polling", &[], ""),
+    );
+    assert!(refused.await.is_none_or(|answer| answer.status == 429));
+    let count = async |reason: &str| world.metric("haat_rejects_total", &format!(r#"reason="{reason}""#)).await;
+    assert_eq!((count("connections").await, count("address_connections").await), (1.0, 0.0));
+}

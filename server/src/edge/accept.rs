@@ -59,9 +59,9 @@ pub fn adopt(edge: &Rc<Edge>, handover: Handover) {
 }
 
 async fn connection(edge: Rc<Edge>, stream: TcpStream, peer: SocketAddr, read: Vec<u8>) {
-    let Ok(_connecting) = edge.doors.admission.connecting(peer.ip()) else {
-        metrics::refused("edge", "address_connections");
-        return;
+    let _connecting = match edge.doors.admission.connecting(peer.ip()) {
+        Ok(connecting) => connecting,
+        Err(full) => return metrics::refused("edge", full.label()),
     };
     let head = tokio::time::timeout(edge.doors.head_timeout, read_head(&stream, read));
     let (bytes, head) = match Box::pin(head).await {

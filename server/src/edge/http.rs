@@ -167,9 +167,12 @@ fn open(edge: &Rc<Edge>, raw: bool, address: IpAddr) -> Response<Body> {
         metrics::refused("edge", "address_handshakes");
         return too_many(after);
     }
-    let Ok(admission) = edge.doors.admission.connection(address) else {
-        metrics::refused("edge", "address_connections");
-        return too_many(Duration::from_secs(10));
+    let admission = match edge.doors.admission.connection(address) {
+        Ok(admission) => admission,
+        Err(full) => {
+            metrics::refused("edge", full.label());
+            return too_many(Duration::from_secs(10));
+        }
     };
     match edge.shard.open_polling(raw, address, Some(Box::new(admission))) {
         Ok(open) => content("text/plain; charset=UTF-8", payload::encode(std::iter::once(&open))),

@@ -131,9 +131,12 @@ pub async fn serve(edge: &Rc<Edge>, ask: Ask, fresh: Fresh) -> io::Result<()> {
 
 async fn open(edge: &Rc<Edge>, fresh: Fresh) -> io::Result<()> {
     let Fresh { stream, mut answer, read, address, raw } = fresh;
-    let Ok(admission) = edge.doors.admission.connection(address) else {
-        metrics::refused("edge", "address_connections");
-        return Ok(());
+    let admission = match edge.doors.admission.connection(address) {
+        Ok(admission) => admission,
+        Err(full) => {
+            metrics::refused("edge", full.label());
+            return Ok(());
+        }
     };
     let io = Rc::new(stream);
     let opened = edge.shard.open_socket(io.clone(), raw, address, Some(Box::new(admission)));
