@@ -3,9 +3,10 @@
 # other. Results are JSON files in bench/results/, one per figure; the table of each run goes to stdout.
 #
 #   bench/run.sh             all figures
-#   bench/run.sh light idle  only these: room rooms light lights idle burst churn
+#   bench/run.sh light idle  only these: room rooms light lights idle burst churn claims soldout taps
 #
-# SERVER_CORE (0), CLIENT_CORE (1), REPEAT (3) and PORT (3300) can be set. To measure another server, give its command
+# claims, soldout and taps start a redis-server of their own on REDIS_CORE, which is the generator's unless there is a
+# third one. SERVER_CORE (0), CLIENT_CORE (1), REPEAT (3) and PORT (3300) can be set. To measure another server, give its command
 # in SERVER_CMD and the generator's options for it in BENCH_OPTIONS (see README.md).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,7 +15,7 @@ port=${PORT:-3300}
 repeat=${REPEAT:-3}
 results=bench/results
 figures=("$@")
-[ $# -gt 0 ] || figures=(light lights room rooms burst idle churn)
+[ $# -gt 0 ] || figures=(light lights room rooms burst idle churn claims soldout taps)
 
 cargo build --release --quiet -p haat-bench
 if [ -z "${SERVER_CMD:-}" ]; then
@@ -38,6 +39,7 @@ server=${SERVER_CMD:-env
     HAAT_LIMITS_CHAT_PER_SECOND=0
     HAAT_LIMITS_JOINS_PER_SECOND=0
     HAAT_LIMITS_STAFF_PER_SECOND=0
+    HAAT_LIMITS_REACTIONS_PER_SECOND=0
     target/release/haat serve}
 server=$(printf %s "$server" | tr -s ' \n' ' ')
 
@@ -57,6 +59,27 @@ measure() {
     }
 }
 
+redis=
+stop_redis() {
+    [ -z "$redis" ] || kill "$redis" 2>/dev/null || true
+    redis=
+}
+trap stop_redis EXIT
+
+# What happens in a live sale: with a Redis of this run, which keeps nothing.
+sale() {
+    local redis_port=$((port + 2)) core=${REDIS_CORE:-${CLIENT_CORE:-1}}
+    taskset -c "$core" redis-server --port "$redis_port" --bind 127.0.0.1 --save '' --appendonly no --logfile '' \
+        --daemonize no >/dev/null &
+    redis=$!
+    until (exec 3<>"/dev/tcp/127.0.0.1/$redis_port") 2>/dev/null; do
+        kill -0 "$redis" || { echo "redis-server does not start" >&2; exit 2; }
+        sleep 0.05
+    done
+    HAAT_REDIS_URL=redis://127.0.0.1:$redis_port measure "$@" --redis "127.0.0.1:$redis_port"
+    stop_redis
+}
+
 for figure in "${figures[@]}"; do
     case $figure in
     room) measure room compare --repeat "$repeat" saturate --limit tick --rooms 1 --viewers 1000 ;;
@@ -66,6 +89,9 @@ for figure in "${figures[@]}"; do
     burst) measure burst idle --connections 10000 --burst ;;
     idle) measure idle idle --connections 10000 ;;
     churn) measure churn churn --concurrent 64 ;;
+    claims) sale claims claims --users 1000 --window 4 ;;
+    soldout) sale soldout soldout --users 1000 --window 16 --stock 100 --seconds 10 ;;
+    taps) sale taps taps --users 1000 --window 1 --count 5 ;;
     *)
         echo "unknown figure: $figure" >&2
         exit 2

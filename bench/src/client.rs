@@ -72,6 +72,8 @@ pub(crate) enum Notice {
     Acked {
         /// The refusal, if the reply says `"ok":false`.
         refusal: Option<String>,
+        /// The reply, if the connection [keeps](Client::keep_replies) what it is told.
+        reply: Option<Box<[u8]>>,
     },
     /// The connection ended.
     Lost(Loss),
@@ -157,6 +159,8 @@ pub(crate) struct Client {
     pub(crate) order: Option<Box<Order>>,
     /// The server has ended its half: read until the end, no further edge will come.
     pub(crate) half_closed: bool,
+    /// Replies that are no refusals are handed to the scenario.
+    pub(crate) keep_replies: bool,
 }
 
 impl Client {
@@ -175,6 +179,7 @@ impl Client {
             bytes: 0,
             order: None,
             half_closed: false,
+            keep_replies: false,
         }
     }
 
@@ -358,7 +363,8 @@ impl Client {
             [b'3', ack @ ..] => {
                 let refused = memchr::memmem::find(ack, br#""ok":false"#).is_some();
                 let refusal = refused.then(|| excerpt(ack));
-                heard.push_back(self.heard(id, Notice::Acked { refusal }));
+                let reply = (self.keep_replies && !refused).then(|| ack.into());
+                heard.push_back(self.heard(id, Notice::Acked { refusal, reply }));
             }
             [b'4', reason @ ..] => return Err(Loss::Connect(excerpt(reason))),
             [b'2', ..] if !sight.error.is_empty() && packet.starts_with(&sight.error) => {
@@ -531,7 +537,7 @@ mod tests {
         let seen: Vec<_> = heard
             .iter()
             .map(|heard| match &heard.notice {
-                Notice::Acked { refusal } => (heard.id, refusal.is_some()),
+                Notice::Acked { refusal, .. } => (heard.id, refusal.is_some()),
                 other => panic!("{other:?}"),
             })
             .collect();

@@ -8,6 +8,7 @@
 //! - [`scenario`]: one file per question
 //! - [`limit`]: the server that only writes
 //! - [`target`], [`template`], [`token`], [`proc`]: the server under test
+//! - [`redis`]: what the server asked of its Redis
 //! - [`report`], [`progress`]: what is said
 
 mod audience;
@@ -21,6 +22,7 @@ mod order;
 mod proc;
 mod progress;
 mod publisher;
+mod redis;
 mod report;
 mod scenario;
 mod schedule;
@@ -40,7 +42,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use crate::progress::Progress;
 use crate::report::Found;
 use crate::scenario::compare::{CompareArgs, What};
-use crate::scenario::{Run, churn, compare, fanout, idle, saturate};
+use crate::scenario::{Run, churn, claims, compare, fanout, idle, saturate, taps};
 use crate::target::TargetArgs;
 
 /// Measures a Socket.IO server over WebSocket.
@@ -61,6 +63,12 @@ enum Command {
     Idle(Box<idle::IdleArgs>),
     /// Viewers who come and go: cycles per second
     Churn(Box<churn::ChurnArgs>),
+    /// Users who claim units of a drop while there are some: claims per second
+    Claims(Box<claims::ClaimsArgs>),
+    /// The same when all is sold
+    Soldout(Box<claims::ClaimsArgs>),
+    /// Viewers who send reactions: taps per second
+    Taps(Box<taps::TapsArgs>),
     /// fanout or saturate against the server and the limit in turns: share of the limit
     Compare(CompareArgs),
     /// Play the server of the limit (the scenarios start it themselves)
@@ -98,6 +106,9 @@ fn measure(cli: &Cli) -> anyhow::Result<bool> {
         Command::Saturate(args) => Found::Saturate(saturate::run(args, &mut run)?),
         Command::Idle(args) => Found::Idle(idle::run(args, &mut run)?),
         Command::Churn(args) => Found::Churn(churn::run(args, &mut run)?),
+        Command::Claims(args) => Found::Claims(claims::run(args, false, &mut run)?),
+        Command::Soldout(args) => Found::Soldout(claims::run(args, true, &mut run)?),
+        Command::Taps(args) => Found::Taps(taps::run(args, &mut run)?),
         Command::Compare(args) => Found::Compare(compare::run(args, &mut run)?),
         Command::LimitServer(_) => return Ok(true),
     };
@@ -116,6 +127,8 @@ fn options(command: &Command) -> Option<&TargetArgs> {
         Command::Saturate(args) => Some(&args.target),
         Command::Idle(args) => Some(&args.target),
         Command::Churn(args) => Some(&args.target),
+        Command::Claims(args) | Command::Soldout(args) => Some(&args.sale.target),
+        Command::Taps(args) => Some(&args.sale.target),
         Command::Compare(CompareArgs { what, .. }) => match what {
             What::Fanout(args) => Some(&args.target),
             What::Saturate(args) => Some(&args.target),

@@ -12,10 +12,12 @@ use serde::Serialize;
 use crate::load::{Latency, Outcome};
 use crate::proc::{self, Host};
 use crate::scenario::churn::Churn;
+use crate::scenario::claims::Claims;
 use crate::scenario::compare::{Compare, Runs};
 use crate::scenario::fanout::Fanout;
 use crate::scenario::idle::Idle;
 use crate::scenario::saturate::Saturate;
+use crate::scenario::taps::Taps;
 
 /// What a scenario found.
 #[derive(Debug, Serialize)]
@@ -29,6 +31,12 @@ pub(crate) enum Found {
     Idle(Idle),
     /// Of `churn`.
     Churn(Churn),
+    /// Of `claims`.
+    Claims(Claims),
+    /// Of `soldout`.
+    Soldout(Claims),
+    /// Of `taps`.
+    Taps(Taps),
     /// Of `compare`.
     Compare(Compare),
 }
@@ -68,6 +76,8 @@ pub(crate) fn print(found: &Found) -> io::Result<()> {
         Found::Saturate(found) => saturate(&mut table, found),
         Found::Idle(found) => idle(&mut table, found),
         Found::Churn(found) => churn(&mut table, found),
+        Found::Claims(found) | Found::Soldout(found) => table.rows(found.rows(), found.others_busy()),
+        Found::Taps(found) => table.rows(found.rows(), found.others_busy()),
         Found::Compare(found) => compare(&mut table, found),
     }
     io::stdout().lock().write_all(table.render().as_bytes())
@@ -99,6 +109,8 @@ pub(crate) fn clean(found: &Found) -> bool {
         Found::Saturate(found) => found.best_step.is_some(),
         Found::Idle(found) => found.joins_lost == 0 && found.dialed.settled == found.dialed.asked,
         Found::Churn(found) => found.failures == 0 && found.cycles > 0,
+        Found::Claims(found) | Found::Soldout(found) => found.clean(),
+        Found::Taps(found) => found.clean(),
         Found::Compare(found) => match &found.runs {
             Runs::Fanout(pairs) => pairs.iter().all(|pair| pair.server.load.clean() && pair.limit.load.clean()),
             Runs::Saturate(pairs) => pairs.iter().all(|pair| pair.server.best_step.and(pair.limit.best_step).is_some()),
@@ -113,6 +125,13 @@ impl Table {
 
     fn number(&mut self, name: &str, value: f64) {
         self.text(name, number(value));
+    }
+
+    fn rows(&mut self, rows: Vec<(String, String)>, others: Option<f64>) {
+        self.rows.extend(rows);
+        if let Some(others) = others {
+            self.text("others", others_busy(others));
+        }
     }
 
     fn render(&self) -> String {
