@@ -9,7 +9,7 @@ mod support;
 
 use std::{collections::BTreeSet, path::Path};
 
-use fleet::{Fleet, Gateway, until};
+use fleet::{Fleet, Gateway, until, until_async};
 use serde_json::{Value, json};
 use support::{Client, PATIENCE, http, live::product, token};
 
@@ -53,16 +53,20 @@ async fn connect(gateway: &Gateway, sub: &str, role: &str, streams: &[&str]) -> 
 async fn show(host: &mut Client, viewer: &mut Client) {
     let said = viewer.ok("chat:send", json!({ "text": "hi", "clientId": "1" })).await["message"]["id"].clone();
     host.ok("chat:mode", json!({ "slowSeconds": 1 })).await;
+    viewer.next("chat:mode").await;
     viewer.ok("chat:send", json!({ "text": "slowly" })).await;
     assert_eq!(viewer.code("chat:send", json!({ "text": "again" })).await, "slow_mode");
     host.ok("chat:mode", json!({ "slowSeconds": 0 })).await;
+    viewer.next("chat:mode").await;
     viewer.ok("reaction:send", json!({ "kind": "heart" })).await;
     host.ok("chat:pin", json!({ "message": said })).await;
     host.ok("chat:delete", json!({ "message": said })).await;
     host.ok("user:mute", json!({ "user": "bo" })).await;
     host.ok("user:unmute", json!({ "user": "bo" })).await;
     host.ok("words:set", json!({ "words": ["spam"], "action": "hold" })).await;
-    viewer.ok("chat:send", json!({ "text": "spam", "clientId": "2" })).await;
+    // The other gateway hears of the words a moment later.
+    let said = async || viewer.ok("chat:send", json!({ "text": "spam" })).await["held"] == true;
+    until_async("a message is held", PATIENCE, said).await;
     let held = host.next("chat:held").await["message"]["id"].clone();
     host.ok("chat:approve", json!({ "message": held })).await;
     let question = viewer.ok("question:ask", json!({ "text": "Washable?" })).await["question"]["id"].clone();
@@ -114,7 +118,8 @@ async fn nothing_is_refused(variables: &[(&str, &str)]) {
     let mut other = Gateway::start(&url(&fleet), &variables).await;
     let mut host = connect(&one, "supplier", "supplier", &["main"]).await;
     let mut viewer = connect(&other, "ana", "viewer", &[]).await;
-    show(&mut host, &mut viewer).await;
+    // Pings keep a client waiting that hears nothing else.
+    tokio::time::timeout(3 * PATIENCE, show(&mut host, &mut viewer)).await.expect("the show comes to its end");
     ask(&other).await;
     viewer.event("order:paid").await;
     // A session that comes back on another gateway is read, and saved again.
