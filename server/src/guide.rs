@@ -10,7 +10,9 @@
 //!
 //! # Files
 //!
-//! Where a guide names a file (`docker/…`, `server/…`, `bench/…`), it is one of the repository.
+//! Where a guide names a file, it is one of the repository: what a metric means is in `server/guide/metrics.md`, what to do
+//! when there is an alert in `docker/observe/runbook`, containers are in `docker`, examples in `server/examples`, figures in
+//! `bench/results`.
 
 /// Modules that are pages. A page links to others by names that are given their targets here; in the repository, where the
 /// pages are files, the definitions at their ends hold.
@@ -23,7 +25,8 @@ macro_rules! pages {
             "[operate]: super::operate\n[redis]: super::operate#redis\n[deploys]: super::operate#rolling-deploys\n",
             "[proxy]: super::operate#proxies\n",
             "[configuration]: super::configuration\n[migrate]: super::migrate\n",
-            "[files]: super#files\n\n",
+            "[files]: super#files\n[docker]: super#files\n[haproxy]: super#files\n[runbook]: super#files\n",
+            "[metrics]: super#files\n[consumer]: super#files\n\n",
             include_str!(concat!("../guide/", stringify!($page), ".md"))
         )]
         pub mod $page {}

@@ -8,6 +8,8 @@ use haat_server::{
 const APP: &str = include_str!("../guide/app.md");
 const BACKEND: &str = include_str!("../guide/backend.md");
 const CONFIGURATION: &str = include_str!("../guide/configuration.md");
+const MIGRATE: &str = include_str!("../guide/migrate.md");
+const OPERATE: &str = include_str!("../guide/operate.md");
 const README: &str = include_str!("../../README.md");
 
 #[test]
@@ -46,10 +48,19 @@ fn every_error_code_is_explained() {
 }
 
 #[test]
+fn every_metric_that_is_named_is_one() {
+    let metrics = include_str!("../guide/metrics.md");
+    for page in [OPERATE, MIGRATE, README] {
+        let words = page.split(|symbol: char| !(symbol.is_ascii_lowercase() || symbol == '_'));
+        for word in words.filter(|word| word.starts_with("haat_") && !["haat_adapter", "haat_server"].contains(word)) {
+            assert!(metrics.contains(&format!("| `{word}` |")), "there is no metric {word}");
+        }
+    }
+}
+
+#[test]
 fn every_setting_that_is_named_is_one() {
-    let operate = include_str!("../guide/operate.md");
-    let migrate = include_str!("../guide/migrate.md");
-    for page in [APP, BACKEND, operate, migrate, README] {
+    for page in [APP, BACKEND, OPERATE, MIGRATE, README] {
         for word in page.split(|symbol: char| !(symbol.is_ascii_uppercase() || matches!(symbol, '_' | '0'..='9'))) {
             // HAAT_LIMITS_ and the like are the beginnings of several.
             if word.starts_with("HAAT_") && !word.ends_with('_') && word != "HAAT_CONFIG" {
