@@ -6,6 +6,7 @@
 //! | [`backend`] | signs tokens, calls the HTTP API, reads the ledger, takes webhooks |
 //! | [`operate`] | runs gateways and their Redis |
 //! | [`configuration`] | looks a setting up |
+//! | [`metrics`] | looks a number up |
 //! | [`migrate`] | has Node servers of Socket.IO, and wants to move |
 //!
 //! # Files
@@ -26,11 +27,11 @@ macro_rules! pages {
             "[proxy]: super::operate#proxies\n",
             "[configuration]: super::configuration\n[migrate]: super::migrate\n",
             "[files]: super#files\n[docker]: super#files\n[haproxy]: super#files\n[runbook]: super#files\n",
-            "[metrics]: super#files\n[consumer]: super#files\n\n",
+            "[metrics]: super::metrics\n[consumer]: super#files\n\n",
             include_str!(concat!("../guide/", stringify!($page), ".md"))
         )]
         pub mod $page {}
     )+ };
 }
 
-pages! { app backend operate configuration migrate }
+pages! { app backend operate configuration metrics migrate }

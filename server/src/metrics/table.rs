@@ -146,9 +146,8 @@ pub fn reference() -> String {
         "# Metrics\n\nEvery metric that a gateway shows at `/metrics` on its private listener, `127.0.0.1:9090` by default, in the text format of \
          Prometheus. No label is a name, an id or a text of a client, so their number is bounded. Sums over `shard` are what a gateway has; \
          the series of a label that counts rare things begin when there is something to count. Histograms have buckets from 0.5 ms to 10 s.\n\n\
-         What to make of them: the alerts in [`docker/observe/alerts.yml`](../../docker/observe/alerts.yml), a page for each in \
-         [`docker/observe/runbook`](../../docker/observe/runbook), and the dashboard \
-         [`docker/observe/grafana/haat.json`](../../docker/observe/grafana/haat.json).\n\n\
+         What to make of them: the alerts in `docker/observe/alerts.yml`, a page for each in `docker/observe/runbook`, and the dashboard \
+         `docker/observe/grafana/haat.json`.\n\n\
          This page is made of the table in `server/src/metrics/table.rs`; `UPDATE=1 cargo test -p haat-server --test metrics` writes it.\n",
     );
     for Group { title, metrics } in METRICS {

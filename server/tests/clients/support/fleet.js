@@ -10,7 +10,8 @@ import { until } from './wait.js';
 /** Why tests of a fleet cannot run; false if they can. */
 export const missing = spawnSync('redis-server', ['--version']).error ? 'there is no redis-server' : false;
 
-async function freePort() {
+/** A port that nobody listens on. */
+export async function freePort() {
   const server = net.createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address();
@@ -50,6 +51,7 @@ export async function startFleet(count, variables = {}) {
   const balancer = await startBalancer(...gateways.map(({ port }) => port));
   return {
     url: balancer.url,
+    redis: redis.url,
     gateways,
     balancer,
     /** The sum of a metric over its labels and all gateways that answer. */
