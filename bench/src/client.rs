@@ -75,6 +75,13 @@ pub(crate) enum Notice {
         /// The reply, if the connection [keeps](Client::keep_replies) what it is told.
         reply: Option<Box<[u8]>>,
     },
+    /// CONNECT's answer, an event or an acknowledgement as it came, of a client that is [`Client::tapped`].
+    Packet {
+        /// Generator's clock when it was read, nanoseconds.
+        at_ns: u64,
+        /// The packet, without the engine's digit.
+        text: Box<[u8]>,
+    },
     /// The connection ended.
     Lost(Loss),
 }
@@ -157,6 +164,8 @@ pub(crate) struct Client {
     pub(crate) bytes: u64,
     /// Checks every delivery if set; otherwise they are only counted.
     pub(crate) order: Option<Box<Order>>,
+    /// Hands every packet to the scenario, instead of counting deliveries.
+    pub(crate) tapped: bool,
     /// The server has ended its half: read until the end, no further edge will come.
     pub(crate) half_closed: bool,
     /// Replies that are no refusals are handed to the scenario.
@@ -178,6 +187,7 @@ impl Client {
             deliveries: 0,
             bytes: 0,
             order: None,
+            tapped: false,
             half_closed: false,
             keep_replies: false,
         }
@@ -308,7 +318,7 @@ impl Client {
             let Some(payload) = bytes.get(at + header.head..end) else {
                 break;
             };
-            if payload.starts_with(&sight.delivery) && header.opcode == frame::TEXT {
+            if !self.tapped && payload.starts_with(&sight.delivery) && header.opcode == frame::TEXT {
                 self.deliveries += 1;
                 self.bytes += (end - at) as u64;
                 if let Some(order) = &mut self.order {
@@ -350,6 +360,12 @@ impl Client {
 
     fn packet(&mut self, packet: &[u8], sight: &mut Sight, heard: &mut VecDeque<Heard>, id: usize) -> Result<(), Loss> {
         match packet {
+            [b'0' | b'2' | b'3', ..] if self.tapped => {
+                if packet.starts_with(b"0") && self.phase == Phase::Connecting {
+                    self.phase = Phase::Ready;
+                }
+                heard.push_back(self.heard(id, Notice::Packet { at_ns: sight.now_ns, text: packet.into() }));
+            }
             [b'0', ..] if self.phase == Phase::Connecting => {
                 self.phase = Phase::Ready;
                 if let Role::SocketIo { join, .. } = &mut self.role

@@ -104,6 +104,8 @@ pub(crate) fn dial(
                     }
                     *state = State::Settled;
                 }
+                // Nobody is tapped here.
+                Notice::Packet { .. } => continue,
                 Notice::Acked { refusal: None, .. } => *state = State::Settled,
                 Notice::Acked { refusal: Some(reason), .. } => {
                     dialed.refuse(reason);
@@ -201,7 +203,7 @@ pub(crate) fn set_up(
                     Notice::Acked { refusal: None, .. } => answered = true,
                     Notice::Acked { refusal: Some(reason), .. } => bail!("setting up a room was refused: {reason}"),
                     Notice::Lost(loss) => bail!("setting up a room: {loss}"),
-                    Notice::Connected => {}
+                    Notice::Connected | Notice::Packet { .. } => {}
                 }
             }
             if driver.now_ns() > deadline_ns {

@@ -6,7 +6,9 @@
 //! - [`driver`], [`client`], [`frame`]: the event loop, one connection, its bytes
 //! - [`audience`], [`crowd`], [`publisher`], [`schedule`], [`stamp`], [`order`], [`load`]: who watches, what is published, what came
 //! - [`scenario`]: one file per question
+//! - [`show`]: the rehearsal of a whole show
 //! - [`limit`]: the server that only writes
+//! - [`fleet`], [`http`]: gateways of one's own, their metrics and ledger
 //! - [`target`], [`template`], [`token`], [`proc`]: the server under test
 //! - [`redis`]: what the server asked of its Redis
 //! - [`report`], [`progress`]: what is said
@@ -15,7 +17,9 @@ mod audience;
 mod client;
 mod crowd;
 mod driver;
+mod fleet;
 mod frame;
+mod http;
 mod limit;
 mod load;
 mod order;
@@ -26,11 +30,13 @@ mod redis;
 mod report;
 mod scenario;
 mod schedule;
+mod show;
 mod stamp;
 mod target;
 mod template;
 mod token;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -43,7 +49,7 @@ use crate::progress::Progress;
 use crate::report::Found;
 use crate::scenario::compare::{CompareArgs, What};
 use crate::scenario::{Run, churn, claims, compare, fanout, idle, saturate, taps};
-use crate::target::TargetArgs;
+use crate::show::ShowArgs;
 
 /// Measures a Socket.IO server over WebSocket.
 #[derive(Debug, Parser)]
@@ -71,6 +77,8 @@ enum Command {
     Taps(Box<taps::TapsArgs>),
     /// fanout or saturate against the server and the limit in turns: share of the limit
     Compare(CompareArgs),
+    /// A rehearsal: a recorded show, a gateway killed, every promise checked, and what it costs
+    Show(Box<ShowArgs>),
     /// Play the server of the limit (the scenarios start it themselves)
     LimitServer(limit::LimitArgs),
 }
@@ -100,7 +108,7 @@ fn measure(cli: &Cli) -> anyhow::Result<bool> {
         }
         return Ok(true);
     };
-    let mut run = Run { interrupted, progress: Progress::new(options.quiet) };
+    let mut run = Run { interrupted, progress: Progress::new(options.0) };
     let found = match &cli.command {
         Command::Fanout(args) => Found::Fanout(fanout::run(args, &mut run)?),
         Command::Saturate(args) => Found::Saturate(saturate::run(args, &mut run)?),
@@ -110,29 +118,33 @@ fn measure(cli: &Cli) -> anyhow::Result<bool> {
         Command::Soldout(args) => Found::Soldout(claims::run(args, true, &mut run)?),
         Command::Taps(args) => Found::Taps(taps::run(args, &mut run)?),
         Command::Compare(args) => Found::Compare(compare::run(args, &mut run)?),
+        Command::Show(args) => Found::Show(Box::new(show::run(args, &mut run)?)),
         Command::LimitServer(_) => return Ok(true),
     };
     // Clears the line that it rewrites, before the table.
     drop(run);
     report::print(&found)?;
-    if let Some(path) = &options.json {
+    if let Some(path) = options.1 {
         report::write_json(path, &found)?;
     }
     Ok(report::clean(&found))
 }
 
-fn options(command: &Command) -> Option<&TargetArgs> {
-    match command {
-        Command::Fanout(args) => Some(&args.target),
-        Command::Saturate(args) => Some(&args.target),
-        Command::Idle(args) => Some(&args.target),
-        Command::Churn(args) => Some(&args.target),
-        Command::Claims(args) | Command::Soldout(args) => Some(&args.sale.target),
-        Command::Taps(args) => Some(&args.sale.target),
+/// Whether to be quiet, and where the JSON goes.
+fn options(command: &Command) -> Option<(bool, Option<&Path>)> {
+    let target = match command {
+        Command::Fanout(args) => &args.target,
+        Command::Saturate(args) => &args.target,
+        Command::Idle(args) => &args.target,
+        Command::Churn(args) => &args.target,
+        Command::Claims(args) | Command::Soldout(args) => &args.sale.target,
+        Command::Taps(args) => &args.sale.target,
         Command::Compare(CompareArgs { what, .. }) => match what {
-            What::Fanout(args) => Some(&args.target),
-            What::Saturate(args) => Some(&args.target),
+            What::Fanout(args) => &args.target,
+            What::Saturate(args) => &args.target,
         },
-        Command::LimitServer(_) => None,
-    }
+        Command::Show(args) => return Some((args.quiet, args.json.as_deref())),
+        Command::LimitServer(_) => return None,
+    };
+    Some((target.quiet, target.json.as_deref()))
 }

@@ -53,6 +53,20 @@ impl Server {
         address: SocketAddr,
         log: Option<&Path>,
     ) -> anyhow::Result<Self> {
+        Self::launch(command, &[], core, address, log)
+    }
+
+    /// The same, with these variables besides those of this process.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub(crate) fn launch(
+        command: &str,
+        variables: &[(String, String)],
+        core: Option<usize>,
+        address: SocketAddr,
+        log: Option<&Path>,
+    ) -> anyhow::Result<Self> {
         if TcpStream::connect(address).is_ok() {
             bail!("something already listens on {address}");
         }
@@ -61,7 +75,7 @@ impl Server {
         let cores = core.map_or_else(all_cores, |core| core.to_string());
         let mut line = Command::new("taskset");
         line.args(["-c", &cores, "sh", "-c", &script]);
-        line.stdin(Stdio::null());
+        line.stdin(Stdio::null()).envs(variables.iter().map(|(name, value)| (name, value)));
         match log {
             Some(path) => {
                 let file = fs::File::create(path).with_context(|| format!("server log {}", path.display()))?;
@@ -75,6 +89,22 @@ impl Server {
         let mut server = Self { pid: Some(child.id()), child: Some(child) };
         server.wait_listening(address)?;
         Ok(server)
+    }
+
+    /// Its process id; `None` if the process is not known.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.pid
+    }
+
+    /// Ends a process that was started here at once, as `kill -9`.
+    ///
+    /// # Errors
+    /// If it was not started here, or cannot be killed.
+    pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
+        let child = self.child.as_mut().context("only a process that was started here can be killed")?;
+        child.kill().context("killing a gateway")?;
+        child.wait().context("the end of a killed gateway")?;
+        Ok(())
     }
 
     /// CPU seconds used so far, user and kernel; `None` if the process is not known.
@@ -141,6 +171,11 @@ pub(crate) fn machine_cpu_seconds() -> Option<f64> {
 /// CPU seconds of this process.
 pub(crate) fn own_cpu_seconds() -> Option<f64> {
     cpu_seconds("self")
+}
+
+/// CPU seconds of a process; `None` if it is gone.
+pub(crate) fn cpu_seconds_of(pid: u32) -> Option<f64> {
+    cpu_seconds(&pid.to_string())
 }
 
 /// Pins this process to a core.

@@ -18,6 +18,9 @@ use crate::scenario::fanout::Fanout;
 use crate::scenario::idle::Idle;
 use crate::scenario::saturate::Saturate;
 use crate::scenario::taps::Taps;
+use crate::show::Show;
+
+mod show;
 
 /// What a scenario found.
 #[derive(Debug, Serialize)]
@@ -39,6 +42,8 @@ pub(crate) enum Found {
     Taps(Taps),
     /// Of `compare`.
     Compare(Compare),
+    /// Of `show`.
+    Show(Box<Show>),
 }
 
 /// Cores' worth of other processes above which a figure should not be believed.
@@ -79,6 +84,7 @@ pub(crate) fn print(found: &Found) -> io::Result<()> {
         Found::Claims(found) | Found::Soldout(found) => table.rows(found.rows(), found.others_busy()),
         Found::Taps(found) => table.rows(found.rows(), found.others_busy()),
         Found::Compare(found) => compare(&mut table, found),
+        Found::Show(found) => show::show(&mut table, found),
     }
     io::stdout().lock().write_all(table.render().as_bytes())
 }
@@ -111,6 +117,7 @@ pub(crate) fn clean(found: &Found) -> bool {
         Found::Churn(found) => found.failures == 0 && found.cycles > 0,
         Found::Claims(found) | Found::Soldout(found) => found.clean(),
         Found::Taps(found) => found.clean(),
+        Found::Show(found) => found.verdict.clean(),
         Found::Compare(found) => match &found.runs {
             Runs::Fanout(pairs) => pairs.iter().all(|pair| pair.server.load.clean() && pair.limit.load.clean()),
             Runs::Saturate(pairs) => pairs.iter().all(|pair| pair.server.best_step.and(pair.limit.best_step).is_some()),

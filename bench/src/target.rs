@@ -272,7 +272,7 @@ impl Target {
             }
         };
         Ok(Role::SocketIo {
-            request: self.request(),
+            request: request(&self.host, &self.path),
             connect: format!("40{payload}"),
             join: joining.map(|room| self.join_event(who, n, room)),
         })
@@ -310,15 +310,26 @@ impl Target {
         let last = u8::try_from(2 + n / PER_SOURCE).ok()?;
         Some(IpAddr::from([127, 0, 0, last]))
     }
+}
 
-    fn request(&self) -> String {
-        let (host, path) = (&self.host, &self.path);
-        format!(
-            "GET {path}?EIO=4&transport=websocket HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\n\
-             Connection: Upgrade\r\nSec-WebSocket-Key: aGFhdC1iZW5jaC1oYWF0IQ==\r\n\
-             Sec-WebSocket-Version: 13\r\n\r\n"
-        )
-    }
+/// The request that asks for a WebSocket.
+pub(crate) fn request(host: &str, path: &str) -> String {
+    format!(
+        "GET {path}?EIO=4&transport=websocket HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\n\
+         Connection: Upgrade\r\nSec-WebSocket-Key: aGFhdC1iZW5jaC1oYWF0IQ==\r\n\
+         Sec-WebSocket-Version: 13\r\n\r\n"
+    )
+}
+
+/// A secret for one run.
+///
+/// # Errors
+/// If the system gives no randomness.
+pub(crate) fn new_secret() -> anyhow::Result<String> {
+    use std::io::Read;
+    let mut bytes = [0_u8; 32];
+    std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)).context("randomness")?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Patience as a duration.
@@ -348,7 +359,11 @@ fn optional<E>(template: &str, parse: impl FnOnce(&str) -> Result<Template, E>) 
     }
 }
 
-fn split_url(url: &str) -> anyhow::Result<(String, String)> {
+/// Host with port, and path, of ws:// and http:// alike.
+///
+/// # Errors
+/// If it is something else.
+pub(crate) fn split_url(url: &str) -> anyhow::Result<(String, String)> {
     let rest = url
         .strip_prefix("ws://")
         .or_else(|| url.strip_prefix("http://"))
@@ -364,7 +379,11 @@ fn split_url(url: &str) -> anyhow::Result<(String, String)> {
     Ok((host.to_owned(), path.to_owned()))
 }
 
-fn resolve(host: &str) -> anyhow::Result<SocketAddr> {
+/// The first address of a host.
+///
+/// # Errors
+/// If it has none.
+pub(crate) fn resolve(host: &str) -> anyhow::Result<SocketAddr> {
     let with_port = match host.rsplit_once(':') {
         Some(_) => host.to_owned(),
         None => format!("{host}:80"),
@@ -382,7 +401,7 @@ fn free_port(ip: IpAddr) -> anyhow::Result<u16> {
 }
 
 /// Differs from run to run, so that a second run does not meet the first one's rooms.
-fn run_number() -> u64 {
+pub(crate) fn run_number() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(std::process::id()) & 0xff_ffff
 }

@@ -192,7 +192,7 @@ impl Mill<'_> {
                 continue;
             }
             match heard.notice {
-                Notice::Connected => {}
+                Notice::Connected | Notice::Packet { .. } => {}
                 Notice::Acked { refusal: None, .. } if !slot.joined => self.leave(heard.tag),
                 Notice::Acked { refusal: None, .. } => self.close(slot.client),
                 Notice::Acked { refusal: Some(reason), .. } => {

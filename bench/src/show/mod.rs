@@ -1,0 +1,395 @@
+//! `show`: a rehearsal. A recorded show is played against a fleet with so many viewers, a gateway is killed in the middle of
+//! it, and what everybody saw is checked against what is promised.
+//!
+//! - [`script`], [`player`], [`person`], [`packet`]: what happens, who does it, what they are told
+//! - [`seen`], [`journal`]: what was seen, line by line
+//! - [`checker`] and its parts [`order`], [`audience`], [`sale`], [`taps`], [`pace`]: which promises were kept
+//! - [`meter`], [`bill`]: what it took, and what that comes to
+
+mod audience;
+mod bill;
+mod checker;
+mod journal;
+mod meter;
+mod order;
+mod pace;
+mod packet;
+mod person;
+mod player;
+mod sale;
+mod script;
+mod seen;
+mod taps;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use serde::Serialize;
+use serde_json::Value;
+
+use self::bill::{Bill, Sample};
+use self::checker::{Checker, Verdict};
+use self::journal::Journal;
+use self::meter::Meter;
+use self::person::Person;
+use self::player::{Counts, Player, Scene, Stage};
+use self::script::Script;
+use self::seen::Seen;
+use crate::driver::{Driver, Waiting};
+use crate::fleet::{Fleet, Plan};
+use crate::http;
+use crate::load::Latency;
+use crate::proc;
+use crate::scenario::Run;
+use crate::target;
+use crate::token::{Mint, Permission};
+
+/// Records of one page of the ledger.
+const PAGE: usize = 1_000;
+
+/// Options of `show`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ShowArgs {
+    /// A gateway, or the balancer before them: http://host:port[/path]. Can be repeated
+    #[arg(long)]
+    url: Vec<String>,
+    /// HS256 secret to make tokens with; a fleet that is started here gets its own
+    #[arg(long, env = "HAAT_AUTH_SECRET", hide_env_values = true)]
+    secret: Option<String>,
+    /// Viewers
+    #[arg(long, default_value_t = 200)]
+    viewers: usize,
+    /// The recording; without, the one that comes with this program
+    #[arg(long)]
+    show: Option<PathBuf>,
+    /// How many times as fast as recorded
+    #[arg(long, default_value_t = 1.0)]
+    speed: f64,
+    /// Shell command that kills a gateway, when the show says so
+    #[arg(long)]
+    kill: Option<String>,
+    /// Start so many gateways for the run, instead of --url
+    #[arg(long, conflicts_with = "url")]
+    gateways: Option<usize>,
+    /// Start a redis-server for them
+    #[arg(long, requires = "gateways")]
+    redis: bool,
+    /// Program of the gateways; without, the haat beside this program
+    #[arg(long, requires = "gateways")]
+    server_bin: Option<PathBuf>,
+    /// Folder for what the gateways say
+    #[arg(long, requires = "gateways")]
+    server_logs: Option<PathBuf>,
+    /// Pin the started gateways and their Redis to this core
+    #[arg(long, requires = "gateways")]
+    server_core: Option<usize>,
+    /// Pin the generator to this core
+    #[arg(long)]
+    client_core: Option<usize>,
+    /// Process of a gateway that runs here, for its CPU time. Can be repeated
+    #[arg(long)]
+    pid: Vec<u32>,
+    /// Metrics of a gateway, for its CPU time: http://host:9090/metrics. Can be repeated
+    #[arg(long)]
+    metrics_url: Vec<String>,
+    /// Price of a core for an hour, for the cost of 1,000 viewer-hours
+    #[arg(long)]
+    price_per_core_hour: Option<f64>,
+    /// Audience to work out a fleet for
+    #[arg(long)]
+    audience: Option<u64>,
+    /// Cores of one gateway of that fleet
+    #[arg(long, default_value_t = 4)]
+    cores_per_gateway: u64,
+    /// Write down what everybody saw, a line each
+    #[arg(long)]
+    journal: Option<PathBuf>,
+    /// Play nothing: check a journal that was written before
+    #[arg(long, conflicts_with_all = ["url", "gateways", "journal"])]
+    check: Option<PathBuf>,
+    /// How the generator waits when nothing is ready
+    #[arg(long, value_enum, default_value_t = Waiting::Sleep)]
+    waiting: Waiting,
+    /// Write the result as JSON
+    #[arg(long)]
+    pub(crate) json: Option<PathBuf>,
+    /// Nothing on stderr while it runs
+    #[arg(long)]
+    pub(crate) quiet: bool,
+}
+
+/// What a rehearsal found.
+#[derive(Debug, Serialize)]
+pub(crate) struct Show {
+    /// Viewers asked for.
+    pub(crate) viewers: usize,
+    /// How many times as fast as recorded.
+    pub(crate) speed: f64,
+    /// What was promised, and whether it was kept.
+    pub(crate) verdict: Verdict,
+    /// What was played; `None` if only a journal was checked.
+    pub(crate) played: Option<Played>,
+}
+
+/// What was played.
+#[derive(Debug, Serialize)]
+pub(crate) struct Played {
+    /// Seconds.
+    pub(crate) seconds: f64,
+    /// Of them, seconds that cues were held: until the supplier was answered, or the number of viewers was right.
+    pub(crate) held_seconds: f64,
+    /// Whether a gateway was killed.
+    pub(crate) killed: bool,
+    /// Connections lost, and those lost by the kill.
+    pub(crate) lost: (u64, u64),
+    /// From the loss of a connection to the recovered session, the client's own pause of about a second included.
+    pub(crate) away: Latency,
+    /// Chat, from due to read.
+    pub(crate) latency: Latency,
+    /// Dials that led to nothing, while a gateway was down for example.
+    pub(crate) refused: u64,
+    /// The first reasons.
+    pub(crate) reasons: Vec<String>,
+    /// Commands sent, by event.
+    pub(crate) sent: BTreeMap<String, u64>,
+    /// Commands refused, by event and code.
+    pub(crate) errors: BTreeMap<String, u64>,
+    /// Events that are neither messages nor state, by name.
+    pub(crate) other_events: BTreeMap<String, u64>,
+    /// Gateways whose CPU time is known.
+    pub(crate) metered: usize,
+    /// What it took. `None`: the CPU time of the gateways is not known.
+    pub(crate) bill: Option<Bill>,
+    /// Cores' worth of CPU time of the Redis that was started here.
+    pub(crate) redis_busy: Option<f64>,
+    /// Share of its time that the generator was busy.
+    pub(crate) generator_busy: f64,
+    /// The longest time between two looks at the sockets, milliseconds.
+    pub(crate) longest_gap_ms: f64,
+}
+
+/// Runs `show`.
+///
+/// # Errors
+/// If it cannot be played: options that do not fit, people who cannot come in, a cue that is refused.
+pub(crate) fn run(args: &ShowArgs, run: &mut Run) -> anyhow::Result<Show> {
+    if let Some(path) = &args.check {
+        let mut checker = Checker::new(false);
+        journal::read(path, |line| checker.line(line))?;
+        return Ok(Show { viewers: args.viewers, speed: args.speed, verdict: checker.verdict(), played: None });
+    }
+    if args.viewers == 0 || !(args.speed > 0.0 && args.speed <= 1_000.0) {
+        bail!("viewers must be at least 1, and speed above 0");
+    }
+    if let Some(core) = args.client_core {
+        proc::pin_self(core)?;
+    }
+    let script = Script::read(args.show.as_deref(), args.viewers, args.speed)?;
+    let mut house = House::open(args)?;
+    let stage = house.stage(args, script)?;
+    let journal = Journal::create(args.journal.as_deref())?;
+    let driver = Driver::new("", "", args.waiting, run.interrupted.clone())?;
+    let (token, ledger) = (stage.people[seen::SUPPLIER].token.clone(), house.ledger(&stage.stream));
+    let own_cpu = proc::own_cpu_seconds().unwrap_or(0.0);
+    let redis_cpu = house.redis_cpu();
+    let mut player = Player::new(driver, stage, &mut house, journal);
+    let seconds = player.play(&mut run.progress)?;
+    let own_cpu = proc::own_cpu_seconds().unwrap_or(0.0) - own_cpu;
+    player.finish()?;
+    read_ledger(&mut player, &ledger, &token)?;
+    let (verdict, counts) = player.end()?;
+    house.killing_ended()?;
+    let redis_busy = redis_cpu.zip(house.redis_cpu()).map(|(before, after)| (after - before) / seconds);
+    let played = house.played(args, counts, (seconds, own_cpu, redis_busy));
+    Ok(Show { viewers: args.viewers, speed: args.speed, verdict, played: Some(played) })
+}
+
+/// Where the show takes place.
+struct House {
+    fleet: Option<Fleet>,
+    urls: Vec<String>,
+    secret: String,
+    kill: Option<String>,
+    killing: Option<Child>,
+    killed: bool,
+    meter: Meter,
+    metered: usize,
+    samples: Vec<Sample>,
+}
+
+impl House {
+    fn open(args: &ShowArgs) -> anyhow::Result<Self> {
+        let (fleet, secret) = match args.gateways {
+            None => {
+                let secret = args.secret.clone().context("tokens need --secret or HAAT_AUTH_SECRET")?;
+                (None, secret)
+            }
+            Some(gateways) => {
+                let secret = args.secret.clone().map_or_else(target::new_secret, Ok)?;
+                let plan = Plan {
+                    program: args.server_bin.clone(),
+                    gateways,
+                    redis: args.redis,
+                    secret: secret.clone(),
+                    core: args.server_core,
+                    logs: args.server_logs.clone(),
+                    variables: Vec::new(),
+                };
+                (Some(Fleet::start(&plan)?), secret)
+            }
+        };
+        let mut pids = args.pid.clone();
+        let urls = match &fleet {
+            None => args.url.clone(),
+            Some(fleet) => {
+                pids.extend(fleet.gateways.iter().filter_map(|gateway| gateway.server.pid()));
+                fleet.gateways.iter().map(|gateway| format!("http://{}", gateway.public)).collect()
+            }
+        };
+        if urls.is_empty() {
+            bail!("where? --url http://host:port, or --gateways 3 --redis");
+        }
+        Ok(Self {
+            fleet,
+            urls,
+            secret,
+            kill: args.kill.clone(),
+            killing: None,
+            killed: false,
+            meter: Meter::new(pids, args.metrics_url.clone()),
+            metered: 0,
+            samples: Vec::new(),
+        })
+    }
+
+    fn stage(&self, args: &ShowArgs, script: Script) -> anyhow::Result<Stage> {
+        let mint = Mint::new(&self.secret);
+        let mut addresses: Vec<SocketAddr> = Vec::new();
+        let mut requests = Vec::new();
+        for url in &self.urls {
+            let (host, path) = target::split_url(url)?;
+            addresses.push(target::resolve(&host)?);
+            requests.push(target::request(&host, &path));
+        }
+        let run = target::run_number();
+        let mut people = Vec::with_capacity(args.viewers + 1);
+        for who in 0..=args.viewers {
+            let (user, role) = match who {
+                seen::SUPPLIER => (format!("rehearsal-{run:06x}-supplier"), Permission::Supplier),
+                who => (format!("rehearsal-{run:06x}-{who}"), Permission::Viewer),
+            };
+            let token = mint.token(&user, role)?;
+            people.push(Person::new(user, token, who));
+        }
+        Ok(Stage { addresses, requests, stream: format!("rehearsal-{run:06x}"), people, script })
+    }
+
+    /// Where the ledger of a stream is, at each gateway.
+    fn ledger(&self, stream: &str) -> Vec<String> {
+        let base = |url: &String| {
+            let (host, _) = target::split_url(url).ok()?;
+            Some(format!("http://{host}/v1/streams/{stream}/ledger?limit={PAGE}"))
+        };
+        self.urls.iter().filter_map(base).collect()
+    }
+
+    fn redis_cpu(&self) -> Option<f64> {
+        self.fleet.as_ref()?.redis.as_ref()?.0.cpu_seconds()
+    }
+
+    /// Waits for the command that killed.
+    fn killing_ended(&mut self) -> anyhow::Result<()> {
+        let Some(mut child) = self.killing.take() else { return Ok(()) };
+        let status = child.wait().context("--kill")?;
+        if !status.success() {
+            bail!("the command of --kill failed: {status}");
+        }
+        Ok(())
+    }
+
+    fn played(&self, args: &ShowArgs, counts: Counts, took: (f64, f64, Option<f64>)) -> Played {
+        let (seconds, own_cpu, redis_busy) = took;
+        let bill = bill::bill(&self.samples, args.price_per_core_hour, args.audience, args.cores_per_gateway);
+        Played {
+            seconds,
+            held_seconds: counts.held_seconds,
+            killed: self.killed,
+            lost: (counts.lost, counts.lost_by_kill),
+            away: Latency::of(&counts.away),
+            latency: Latency::of(&counts.latency),
+            refused: counts.refused,
+            reasons: counts.reasons,
+            sent: counts.sent,
+            errors: counts.errors,
+            other_events: counts.other,
+            metered: self.metered,
+            bill: bill.filter(|_| self.metered > 0),
+            redis_busy,
+            generator_busy: own_cpu / seconds.max(1e-3),
+            longest_gap_ms: counts.longest_gap_ms,
+        }
+    }
+}
+
+impl Scene for House {
+    fn kill(&mut self) -> anyhow::Result<bool> {
+        if let Some(command) = &self.kill {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", command]).stdin(Stdio::null()).stdout(Stdio::null());
+            self.killing = Some(shell.spawn().context("--kill")?);
+        } else if let Some(fleet) = self.fleet.as_mut().filter(|fleet| fleet.gateways.len() > 1) {
+            let last = fleet.gateways.last_mut().context("a gateway to kill")?;
+            last.server.kill()?;
+        } else {
+            return Ok(false);
+        }
+        self.killed = true;
+        Ok(true)
+    }
+
+    fn sample(&mut self, at_ns: u64, viewers: usize) {
+        let (cpu, metered) = self.meter.read();
+        if metered < self.metered || (self.samples.is_empty() && viewers == 0) {
+            return;
+        }
+        if metered > self.metered {
+            // Another gateway has told for the first time: what it used before is not the show's.
+            self.samples.clear();
+            self.metered = metered;
+        }
+        self.samples.push(Sample { at: at_ns as f64 / 1e9, viewers, cpu });
+    }
+}
+
+/// Compares what was granted with the ledger of the first gateway that answers; without an answer it is not compared.
+fn read_ledger(player: &mut Player<'_, House>, urls: &[String], token: &str) -> anyhow::Result<()> {
+    for url in urls {
+        let mut after = String::new();
+        let mut ids = Vec::new();
+        loop {
+            let page = match after.as_str() {
+                "" => url.clone(),
+                after => format!("{url}&after={after}"),
+            };
+            let Ok(text) = http::get(&page, Some(token)) else { break };
+            let page: Value = serde_json::from_str(&text).context("the ledger")?;
+            let records = page["records"].as_array().context("the ledger has no records")?;
+            let grants = records.iter().filter(|record| matches!(record["kind"].as_str(), Some("claim" | "spin")));
+            ids.extend(grants.filter_map(|record| Some(record["data"]["id"].as_str()?.to_owned())));
+            match page["next"].as_str() {
+                Some(next) if records.len() == PAGE => after = next.to_owned(),
+                _ => {
+                    for id in ids {
+                        player.note(Seen::Record { id })?;
+                    }
+                    return player.note(Seen::LedgerRead);
+                }
+            }
+        }
+    }
+    Ok(())
+}
