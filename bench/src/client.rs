@@ -166,6 +166,8 @@ pub(crate) struct Client {
     pub(crate) order: Option<Box<Order>>,
     /// Hands every packet to the scenario, instead of counting deliveries.
     pub(crate) tapped: bool,
+    /// Generator's clock at the last read, nanoseconds.
+    pub(crate) read_ns: u64,
     /// The server has ended its half: read until the end, no further edge will come.
     pub(crate) half_closed: bool,
     /// Replies that are no refusals are handed to the scenario.
@@ -188,6 +190,7 @@ impl Client {
             bytes: 0,
             order: None,
             tapped: false,
+            read_ns: 0,
             half_closed: false,
             keep_replies: false,
         }
@@ -293,6 +296,7 @@ impl Client {
         };
         let more = filled == buffer.len() || self.half_closed;
         sight.now_ns = now();
+        self.read_ns = sight.now_ns;
         let bytes = &buffer[..filled];
         let used = self.take(bytes, sight, heard, id)?;
         self.carry.clear();

@@ -253,6 +253,3 @@ impl Checker {
         Verdict { findings: Promise::ALL.map(finding).into(), complaints: self.complaints.kept.clone() }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -28,8 +28,10 @@ const BATCH: usize = 64;
 const NAP_NS: u64 = 10_000_000;
 /// Seconds within which the count of viewers has to be right after a change.
 const COUNTED_WITHIN: f64 = 5.0;
-/// How long a connection may take to be made before it is given up.
-const CONNECTING: Duration = Duration::from_secs(15);
+/// How long a connection may take to be made, or to be closed, before it is given up, nanoseconds.
+const CONNECTING_NS: u64 = 15_000_000_000;
+/// How long a server may be silent: the interval and the timeout of pings.
+const SILENCE_NS: u64 = 45_000_000_000;
 /// How long a ramp may take beyond its time, and how long answers are waited for at the end.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long taps may take to be counted, nanoseconds.
@@ -560,18 +562,22 @@ impl<'a, S: Scene> Player<'a, S> {
         self.plan(now_ns + (pause * 1e6) as u64, Task::Dial(who));
     }
 
-    /// Gives up connections that take too long.
+    /// Gives up connections that take too long to be made, or whose server is silent for longer than pings allow.
     fn sweep(&mut self, now_ns: u64) {
-        let limit_ns = CONNECTING.as_nanos() as u64;
         for who in 0..self.stage.people.len() {
             let person = &self.stage.people[who];
-            let waits = matches!(person.phase, Phase::Dialing | Phase::Joining | Phase::Leaving);
-            let Some(id) = person.client.filter(|_| waits && now_ns.saturating_sub(person.since_ns) > limit_ns) else {
-                continue;
+            let Some(id) = person.client else { continue };
+            let (phase, since_ns) = (person.phase, person.since_ns);
+            let read_ns = self.driver.client(id).map_or(now_ns, |client| client.read_ns);
+            let late = match phase {
+                Phase::In => now_ns.saturating_sub(read_ns.max(since_ns)) > SILENCE_NS,
+                _ => now_ns.saturating_sub(since_ns) > CONNECTING_NS,
             };
-            let leaving = person.phase == Phase::Leaving;
+            if !late {
+                continue;
+            }
             self.driver.drop_client(id);
-            if leaving {
+            if phase == Phase::Leaving {
                 self.gone(who);
             } else {
                 self.failed(who, "no answer");
