@@ -57,6 +57,7 @@ struct Numbers {
     dropped: [Counter; 7],
     deaf: Counter,
     rewound: Counter,
+    unconfirmed: Counter,
     reloaded: Counter,
     moved: Counter,
     servers: [Gauge; 2],
@@ -79,6 +80,7 @@ impl Numbers {
             dropped: ["unclear", "unasked", "unserved", "unspeakable", "queue_full", "stale", "failed"].map(dropped),
             deaf: metrics::counter!("haat_redis_deaf_total"),
             rewound: metrics::counter!("haat_redis_rewound_streams_total"),
+            unconfirmed: metrics::counter!("haat_redis_unconfirmed_sales_total"),
             reloaded: metrics::counter!("haat_redis_scripts_reloaded_total"),
             moved: metrics::counter!("haat_redis_moved_total"),
             servers: ["known", "up"].map(|state| metrics::gauge!("haat_redis_servers", "state" => state)),
@@ -101,6 +103,7 @@ impl Numbers {
         all(&self.dropped, &[unclear, unasked, unserved, unspeakable, queue_full, stale, failed]);
         self.deaf.absolute(stats.deaf);
         self.rewound.absolute(stats.rewound);
+        self.unconfirmed.absolute(stats.unconfirmed);
         self.reloaded.absolute(stats.reloaded);
         self.moved.absolute(stats.moved);
         let (known, up) = stats.servers;

@@ -330,6 +330,7 @@ fn redis_settings(redis: &Redis) -> Result<RedisSettings, ServerError> {
                 .map(|(certificate, key)| Ok::<_, ServerError>((bytes(certificate)?, bytes(key)?)))
                 .transpose()?,
         },
+        ledger: redis::Ledger { wait_replicas: redis.wait_replicas },
         sentinel_login: login.map(|(name, password)| (name.clone(), password.expose().clone())),
         ..RedisSettings::new(redis.url.expose().clone())
     })

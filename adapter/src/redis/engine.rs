@@ -30,6 +30,7 @@ use super::{
     slots::Address,
     stats::Counters,
     store,
+    till::Till,
     wire::{Channel, Wire},
 };
 use crate::{
@@ -257,27 +258,37 @@ impl Core {
             let gone = join_all(nodes.iter().map(|node| pulse::until_gone(&self, node)));
             let _ = tokio::time::timeout(GOODBYE, gone).await;
         }
-        nodes.iter().for_each(|node| node.commands.hang_up());
+        nodes.iter().for_each(|node| node.hang_up());
     }
 
     /// Starts what is to be done with a server.
     pub(super) fn tend(self: &Arc<Self>, node: &Arc<Node>) -> Tended {
         let (core, node) = (self.clone(), node.clone());
         let commands = Arc::new(Commands(core.clone(), node.clone()));
+        let till = node.till.iter().flat_map(|till| {
+            [tokio::spawn(till.link.clone().keep(commands.clone())), tokio::spawn(till.clone().serve(core.clone()))]
+        });
+        let till: Vec<_> = till.collect();
         let ears = Arc::new(ears::Ears::new(core.clone(), node.clone()));
-        Tended(vec![
+        let tasks = [
             tokio::spawn(node.commands.clone().keep(commands)),
             tokio::spawn(node.listener.clone().keep(ears)),
             tokio::spawn(mouth::speak(core.clone(), node.clone())),
             tokio::spawn(ears::poke(core, node)),
-        ])
+        ];
+        Tended(tasks.into_iter().chain(till).collect())
     }
 
     /// A master of a Cluster, of which nothing is known but where it is.
     pub(super) fn node(&self, dialer: &Dialer, address: &Address) -> Option<Arc<Node>> {
         let dialer =
             dialer.at(address).inspect_err(|fault| tracing::warn!(why = %fault, "a master is not usable")).ok()?;
-        Some(node(Some(address), &self.names.canary, dialer, &self.settings))
+        let node = node(Some(address), &self.names.canary, dialer, &self.settings);
+        if self.servers.has_looked() {
+            // It takes the place of another, which it may not know everything of.
+            node.meet("", self.settings.times.reassert);
+        }
+        Some(node)
     }
 
     /// What is listened to as long as the engine runs. The first ones are those by which others count us.
@@ -318,10 +329,11 @@ fn node(address: Option<&Address>, canary: &str, dialer: Dialer, settings: &Redi
     let dialer = Arc::new(dialer);
     let at = address.map(|(host, port)| format!(" of {host}:{port}")).unwrap_or_default();
     let link = |name: &str| Link::new(format!("{name}{at}"), dialer.clone(), settings.times.clone());
-    Node::new(address.cloned(), canary, link("commands"), link("listener"))
+    let till = (settings.ledger.wait_replicas > 0).then(|| Till::new(link("till"), settings.times.command));
+    Node::new(address.cloned(), canary, [link("commands"), link("listener")], till)
 }
 
-/// Who keeps the connection for commands.
+/// Who keeps the connections for commands and for sales.
 struct Commands(Arc<Core>, Arc<Node>);
 
 impl link::Keeper for Commands {

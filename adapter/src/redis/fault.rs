@@ -29,6 +29,8 @@ pub(super) enum Remedy {
     Again,
     /// Look for a better server: this one has no say, or does not know us any more. The command was not done.
     Move,
+    /// Nothing: it was done, but may be lost again. To repeat it tells.
+    Unsure,
     /// Probe the connection: there was no answer in time. Whether the command was done is not known.
     Probe,
     /// Connect again. Whether the command was done is not known.

@@ -13,7 +13,9 @@ use super::{
     fault::Fault,
     random_text, record,
     scripts::Script,
+    seen::Steps,
     store::{EPOCH, failed, is_stream, milliseconds, today, too_large, value},
+    till::Way,
     wire::publish_command,
 };
 use crate::{
@@ -37,6 +39,11 @@ fn grant(said: Said) -> Result<Grant, StoreError> {
     };
     let request = request.strip_prefix('+').map(Into::into);
     Ok(Grant { id: id.into(), user: user.into(), request, quantity, text: text.into(), left, state })
+}
+
+/// The epoch that begins if Redis has lost something.
+fn new_epoch() -> Result<String, StoreError> {
+    random_text(EPOCH).map_err(|error| StoreError::Unavailable(format!("no randomness: {error}")))
 }
 
 fn no_stream() -> StoreError {
@@ -79,6 +86,7 @@ impl Core {
     /// Takes a step. All begin with the same keys, `keys` names the others.
     async fn step(
         &self,
+        way: Way,
         script: &Script,
         stream: &str,
         keys: &[&str],
@@ -89,13 +97,13 @@ impl Core {
             .map(|part| if *part == "clock" { self.names.clock(stream) } else { self.names.key(stream, part) })
             .collect();
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-        Ok(self.script(script, &keys, arguments).await?)
+        Ok(self.script_by(way, script, &keys, arguments).await?)
     }
 
     /// The same, of a script that answers with a word.
     async fn decide(
         &self,
-        (script, what): (&Script, &'static str),
+        (way, script, what): (Way, &Script, &'static str),
         stream: &str,
         keys: &[&str],
         arguments: impl Fn(&mut Cmd),
@@ -103,9 +111,16 @@ impl Core {
         if !is_stream(stream) {
             return Err(no_stream());
         }
-        let mut rest = value::<Vec<Value>>(self.step(script, stream, keys, arguments).await?, what)?.into_iter();
+        let mut rest = value::<Vec<Value>>(self.step(way, script, stream, keys, arguments).await?, what)?.into_iter();
         let word = value(rest.next().unwrap_or(Value::Nil), what)?;
         Ok(Answer { word, rest, what })
+    }
+
+    /// A script has taken a step: what it says of where the sale is now.
+    fn note_step(&self, stream: &str, answer: &mut Answer) -> Result<Arc<str>, StoreError> {
+        let epoch: Arc<str> = answer.next::<String>()?.into();
+        self.seen.note_sale(stream, &Steps { epoch: epoch.clone(), count: answer.next()? });
+        Ok(epoch)
     }
 
     fn check_name(&self, names: &[&str]) -> Result<(), StoreError> {
@@ -119,9 +134,12 @@ impl Core {
     // --- units ---
 
     async fn claim(&self, claim: Claim) -> Result<Claimed, StoreError> {
+        let stream = &claim.stream;
         self.check_name(&[&claim.pool, &claim.id, &claim.user, claim.request.as_deref().unwrap_or_default()])?;
         let (limits, terms) = (&self.settings.limits, &claim.terms);
-        let keys = ["fields", "grants", "holds", &*format!("grants:{}", claim.pool)];
+        let epoch = new_epoch()?;
+        let (position, sale) = self.seen.both(stream);
+        let keys = ["fields", "grants", "holds", &*format!("grants:{}", claim.pool), "clock"];
         let arguments = |command: &mut Cmd| {
             command.arg(&claim.pool).arg(&claim.id).arg(&claim.user).arg(optional(claim.request.as_deref()));
             command.arg(claim.quantity).arg(terms.stock).arg(terms.per_user);
@@ -129,15 +147,20 @@ impl Core {
             command.arg(limits.takers).arg(limits.ledger_records).arg(milliseconds(self.settings.times.retain));
             command.arg(milliseconds(RETURN_DELAY));
             command.arg(claim.checks.len()).arg(claim.data.len()).arg(claim.worth.len());
+            command.arg(&*position.epoch).arg(position.seq).arg(&*sale.epoch).arg(sale.count).arg(&epoch);
             check_arguments(command, &claim.checks);
             command.arg(&claim.data);
             claim.worth.iter().for_each(|worth| {
                 command.arg(&worth.name).arg(worth.value);
             });
         };
-        let mut answer = self.decide((&self.scripts.claim, "a claim"), &claim.stream, &keys, arguments).await?;
+        let mut answer = self.decide((Way::Till, &self.scripts.claim, "a claim"), stream, &keys, arguments).await?;
         Ok(match &*answer.word {
-            "N" => Claimed::New(grant(answer.next()?)?),
+            "N" => {
+                let grant = grant(answer.next()?)?;
+                self.note_step(stream, &mut answer)?;
+                Claimed::New(grant)
+            }
             "R" => Claimed::Repeat(grant(answer.next()?)?),
             "M" => Claimed::Refused(Refusal::Mismatch),
             "E" => Claimed::Refused(Refusal::Early(terms.opens.unwrap_or_default())),
@@ -153,12 +176,16 @@ impl Core {
             command.arg(&settle.pool).arg(&settle.id).arg(u8::from(settle.confirm)).arg(&settle.by);
             command.arg(self.settings.limits.ledger_records).arg(milliseconds(self.settings.times.retain));
         };
-        let script = (&self.scripts.confirm, "a settlement");
+        let script = (Way::Till, &self.scripts.confirm, "a settlement");
         let mut answer = self.decide(script, &settle.stream, &["grants", "holds"], arguments).await?;
         Ok(match &*answer.word {
             "D" => {
                 let before: u8 = answer.next()?;
-                Settled::Done(grant(answer.next()?)?, before == 1)
+                let grant = grant(answer.next()?)?;
+                if before == 0 {
+                    self.note_step(&settle.stream, &mut answer)?;
+                }
+                Settled::Done(grant, before == 1)
             }
             "O" => Settled::Over,
             "U" => Settled::Unknown,
@@ -170,7 +197,7 @@ impl Core {
         if !is_stream(stream) {
             return Ok(());
         }
-        let tended = self.step(&self.scripts.tend, stream, &["grants", "holds"], |command| {
+        let tended = self.step(Way::Till, &self.scripts.tend, stream, &["grants", "holds"], |command| {
             command.arg(milliseconds(RETURN_DELAY)).arg(self.settings.limits.ledger_records);
         });
         tended.await.map(drop)
@@ -181,7 +208,10 @@ impl Core {
             return Ok(Vec::new());
         }
         let keys = [&*format!("grants:{pool}"), "grants"];
-        let answer = self.step(&self.scripts.grants, stream, &keys, |_| {}).await?;
+        let answer = self.step(Way::Till, &self.scripts.grants, stream, &keys, |command| {
+            command.arg(milliseconds(self.settings.times.retain));
+        });
+        let answer = answer.await?;
         value::<Vec<Said>>(answer, "the grants")?.into_iter().map(grant).collect()
     }
 
@@ -190,8 +220,8 @@ impl Core {
     async fn spin(&self, spin: Spin) -> Result<Spun, StoreError> {
         self.check_name(&[&spin.pool, &spin.id, &spin.user, spin.request.as_deref().unwrap_or_default()])?;
         let Spin { stream, event, .. } = &spin;
-        let epoch = random_text(EPOCH).map_err(|error| StoreError::Unavailable(format!("no randomness: {error}")))?;
-        let seen = self.seen.furthest(stream);
+        let epoch = new_epoch()?;
+        let (seen, sale) = self.seen.both(stream);
         // What tells of a prize, for each: which it is will be known when it is too late to write it.
         let told = spin.prizes.iter().map(|stake| {
             let mut won = spin.won.iter().cloned();
@@ -211,6 +241,7 @@ impl Core {
             });
             command.arg(&*seen.epoch).arg(seen.seq).arg(&epoch).arg(limits.log_entries).arg(limits.log_bytes);
             command.arg(today()).arg(publish_command(self.wire.manner())).arg(self.names.live(stream)).arg(peers);
+            command.arg(&*sale.epoch).arg(sale.count);
             check_arguments(command, &spin.checks);
             command.arg(&spin.draws);
             for (stake, (body, peers)) in spin.prizes.iter().zip(&told) {
@@ -221,14 +252,15 @@ impl Core {
             }
         };
         let keys = ["fields", "log", "clock"];
-        let mut answer = self.decide((&self.scripts.spin, "a spin"), stream, &keys, arguments).await?;
+        let mut answer = self.decide((Way::Till, &self.scripts.spin, "a spin"), stream, &keys, arguments).await?;
         let prize = |text: String| text.strip_prefix('+').map(Into::into);
         Ok(match &*answer.word {
             "N" => {
                 let turn = Turn { id: spin.id.as_str().into(), turn: answer.next()?, prize: prize(answer.next()?) };
+                let epoch = self.note_step(stream, &mut answer)?;
                 if turn.prize.is_some() {
-                    let (first_today, epoch, seq): (u8, String, u64) = (answer.next()?, answer.next()?, answer.next()?);
-                    self.seen.note(stream, &Position { epoch: epoch.into(), seq });
+                    let (first_today, seq): (u8, u64) = (answer.next()?, answer.next()?);
+                    self.seen.note(stream, &Position { epoch, seq });
                     if first_today == 1 || self.seen.needs_index(stream) {
                         self.list(stream).await;
                     }
@@ -253,7 +285,8 @@ impl Core {
             command.arg(takers).arg(milliseconds(self.settings.times.retain)).arg(vote.checks.len());
             check_arguments(command, &vote.checks);
         };
-        let mut answer = self.decide((&self.scripts.vote, "a vote"), &vote.stream, &["fields"], arguments).await?;
+        let mut answer =
+            self.decide((Way::Straight, &self.scripts.vote, "a vote"), &vote.stream, &["fields"], arguments).await?;
         Ok(match &*answer.word {
             "N" => Voted::Counted(answer.next()?),
             "B" => Voted::Before(answer.next()?),
@@ -284,7 +317,8 @@ impl Core {
             }
         };
         let keys = [&*format!("book:{}", note.book)];
-        let mut answer = self.decide((&self.scripts.note, "a note"), &note.stream, &keys, arguments).await?;
+        let mut answer =
+            self.decide((Way::Straight, &self.scripts.note, "a note"), &note.stream, &keys, arguments).await?;
         Ok(match &*answer.word {
             "N" => Noted::Done(answer.next()?),
             "D" => Noted::Differs(answer.next::<String>()?.strip_prefix('+').map(Into::into)),
@@ -298,7 +332,7 @@ impl Core {
             return Ok(Notes::default());
         }
         let keys = [&*format!("book:{book}")];
-        let answer = self.step(&self.scripts.notes, stream, &keys, |command| {
+        let answer = self.step(Way::Straight, &self.scripts.notes, stream, &keys, |command| {
             command.arg(book);
         });
         let (revision, notes) = value::<(u64, Vec<(String, String)>)>(answer.await?, "a book")?;
@@ -346,7 +380,7 @@ impl Core {
         }
         self.check_name(&[read.reader, read.owner, read.advance.unwrap_or_default()])?;
         let ttl = milliseconds(read.ttl.max(Duration::from_millis(1)));
-        let answer = self.step(&self.scripts.reader, read.stream, &["readers"], |command| {
+        let answer = self.step(Way::Straight, &self.scripts.reader, read.stream, &["readers"], |command| {
             command.arg(read.reader).arg(read.owner).arg(ttl).arg(optional(read.advance)).arg(READERS);
             command.arg(milliseconds(self.settings.times.retain));
         });

@@ -15,6 +15,7 @@
 //! | `dial`, `link`, `backoff` | a connection, how it is made, and how it comes back |
 //! | `fault` | what each error calls for |
 //! | `table` | what this gateway listens to |
+//! | `till` | how sales reach a server, and wait for its replicas |
 //! | `ears` | what arrives: channel first, then meaning, then the gateway |
 //! | `mouth` | what is published, in order |
 //! | `pulse` | whether the gateway hears itself, and whether Node gateways are there |
@@ -24,7 +25,15 @@
 //!
 //! One thread of its own does all of it: the gateway's code ([`Inbound`](crate::Inbound)) is called on it, one call at a time, in the order in
 //! which Redis sent things. Two connections to each server: one for commands, one to listen; a flood on one does not delay the
-//! other.
+//! other. A third one for sales, where replicas have to confirm them.
+//!
+//! # What Redis has lost
+//!
+//! A gateway remembers how far it has seen each stream: the last number of the log, and how many steps the sale had taken. On
+//! every new connection it holds that against what is there (`settle.lua`), and so does each step. If Redis is behind, it has
+//! lost what it had acknowledged: the log begins a new epoch, and drops and wheels that are open are paused in the same step.
+//! After a restart or a failover, nothing is sold for [`Times::reassert`]: all gateways have their say before. What was
+//! paused is opened again by whoever runs the sale.
 //!
 //! # Keys and channels
 //!
@@ -104,12 +113,13 @@ mod slots;
 mod stats;
 mod store;
 mod table;
+mod till;
 #[cfg(test)]
 mod vectors;
 mod wire;
 
 pub use engine::Engine;
-pub use settings::{Limits, Mode, NodePeers, RedisSettings, SettingsError, Times, Tls};
+pub use settings::{Ledger, Limits, Mode, NodePeers, RedisSettings, SettingsError, Times, Tls};
 pub use stats::Stats;
 
 use engine::{Core, random_text};

@@ -1,4 +1,4 @@
-//! [`Node`]: all that this gateway has to do with one server: two connections, what it listens to there, what waits to be
+//! [`Node`]: all that this gateway has to do with one server: its connections, what it listens to there, what waits to be
 //! published there, and whether it hears itself through it.
 
 use std::{
@@ -15,6 +15,7 @@ use super::{
     mouth::Outgoing,
     slots::Address,
     table::Table,
+    till::Till,
 };
 
 /// A server, as it is used here.
@@ -24,6 +25,8 @@ pub(super) struct Node {
     pub(super) address: Option<Address>,
     pub(super) commands: Arc<Link>,
     pub(super) listener: Arc<Link>,
+    /// Where replicas have to confirm sales.
+    pub(super) till: Option<Arc<Till>>,
     pub(super) table: Table,
     pub(super) outgoing: Outgoing,
     pub(super) pokes: Pokes,
@@ -33,14 +36,30 @@ pub(super) struct Node {
     met: Instant,
     /// How long the canary is on its way.
     echo: Histogram,
+    run: Mutex<Run>,
+}
+
+/// One life of the server behind the address, as it calls it itself.
+#[derive(Debug, Default)]
+struct Run {
+    /// `None` before the first one.
+    name: Option<String>,
+    /// From then on what it says of sales is believed.
+    sure: Option<Instant>,
 }
 
 impl Node {
-    pub(super) fn new(address: Option<Address>, canary: &str, commands: Link, listener: Link) -> Arc<Self> {
+    pub(super) fn new(
+        address: Option<Address>,
+        canary: &str,
+        [commands, listener]: [Link; 2],
+        till: Option<Till>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             address,
             commands: Arc::new(commands),
             listener: Arc::new(listener),
+            till: till.map(Arc::new),
             table: Table::default(),
             outgoing: Outgoing::new(),
             pokes: Pokes::default(),
@@ -48,7 +67,25 @@ impl Node {
             heard: Mutex::new(None),
             met: Instant::now(),
             echo: metrics::histogram!("haat_redis_echo_seconds"),
+            run: Mutex::default(),
         })
+    }
+
+    /// The server says which life of it this is (empty: it does not tell). After another one it may have lost sales that only
+    /// other gateways know of: they have so long to connect, and to say so.
+    pub(super) fn meet(&self, name: &str, reassert: Duration) {
+        let mut run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
+        let another = run.name.as_ref().is_some_and(|known| name.is_empty() || known != name);
+        if another {
+            run.sure = Some(Instant::now() + reassert);
+        }
+        run.name = Some(name.to_owned());
+    }
+
+    /// Whether what the server says of sales is believed.
+    pub(super) fn is_sure(&self) -> bool {
+        let run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
+        run.sure.is_none_or(|sure| Instant::now() >= sure)
     }
 
     /// The channel on which this gateway listens to itself.
@@ -81,7 +118,7 @@ impl Node {
 
     /// Why nothing comes through this server at present. A canary that is later than `deaf` is lost.
     pub(super) fn trouble(&self, deaf: Duration) -> Option<String> {
-        for link in [&self.commands, &self.listener] {
+        for link in self.links() {
             if let State::Down(why) = &*link.state().borrow() {
                 return Some(why.clone());
             }
@@ -103,14 +140,23 @@ impl Node {
         heard.max(Some(commands)).max(Some(listener)).is_some_and(|last| last.elapsed() > deaf)
     }
 
-    /// Both connections are there.
+    /// All connections are there.
     pub(super) fn is_up(&self) -> bool {
-        self.commands.is_up() && self.listener.is_up()
+        self.links().all(Link::is_up)
     }
 
-    /// Makes both connections anew.
+    /// Makes all connections anew.
     pub(super) fn renew(&self) {
-        self.commands.renew();
-        self.listener.renew();
+        self.links().for_each(Link::renew);
+    }
+
+    /// Nobody uses the connections any more. Their keepers have to have ended.
+    pub(super) fn hang_up(&self) {
+        self.links().for_each(Link::hang_up);
+    }
+
+    fn links(&self) -> impl Iterator<Item = &Link> {
+        let till = self.till.as_ref().map(|till| &*till.link);
+        [&*self.commands, &*self.listener].into_iter().chain(till)
     }
 }

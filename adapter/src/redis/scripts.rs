@@ -55,18 +55,18 @@ macro_rules! scripts {
 }
 
 scripts! {
-    append: "checks" "log" "append";
+    append: "checks" "lost" "log" "append";
     snapshot: "newest" "snapshot";
     read: "read";
     history: "newest" "history";
     sync: "sync";
-    settle: "settle";
+    settle: "lost" "settle";
     gateways: "gateways";
-    claim: "checks" "sale" "claim";
+    claim: "checks" "lost" "sale" "claim";
     confirm: "sale" "confirm";
     tend: "sale" "tend";
     grants: "sale" "grants";
-    spin: "checks" "log" "sale" "spin";
+    spin: "checks" "lost" "log" "sale" "spin";
     vote: "checks" "sale" "vote";
     note: "sale" "note";
     notes: "sale" "notes";

@@ -1,5 +1,6 @@
-//! How far this gateway has seen each stream. It is what shows that Redis lost entries which it had acknowledged: after a
-//! restart or a failover the numbers would begin to name other entries, and nobody would notice.
+//! How far this gateway has seen each stream, and its sale. It is what shows that Redis lost entries which it had acknowledged:
+//! after a restart or a failover the numbers would begin to name other entries, units would be sold twice, and nobody would
+//! notice.
 
 use std::{
     collections::HashMap,
@@ -18,10 +19,20 @@ pub(super) struct Seen(Mutex<HashMap<Arc<str>, Sight>>);
 #[derive(Debug, Clone, Default)]
 struct Sight {
     furthest: Position,
+    sale: Steps,
     /// The last entry that was delivered here, while somebody listens.
     delivered: Option<Position>,
     /// It is known to be in the list of streams.
     indexed: bool,
+}
+
+/// How far a sale has come.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Steps {
+    /// Of the stream's log.
+    pub(super) epoch: Arc<str>,
+    /// Each claim, each spin, and whatever became of a grant.
+    pub(super) count: u64,
 }
 
 impl Seen {
@@ -33,29 +44,50 @@ impl Seen {
     /// Redis has shown this position. A new epoch replaces an older one; which of two is older cannot be told, so that the
     /// last one shown counts.
     pub(super) fn note(&self, stream: &str, position: &Position) {
-        let mut streams = self.lock();
-        if let Some(sight) = streams.get_mut(stream) {
+        self.change(stream, |sight| {
             if sight.furthest.epoch != position.epoch || sight.furthest.seq < position.seq {
                 sight.furthest = position.clone();
             }
-            return;
+        });
+    }
+
+    /// Redis has shown that a stream's sale has come so far.
+    pub(super) fn note_sale(&self, stream: &str, steps: &Steps) {
+        self.change(stream, |sight| {
+            if sight.sale.epoch != steps.epoch || sight.sale.count < steps.count {
+                sight.sale = steps.clone();
+            }
+        });
+    }
+
+    fn change(&self, stream: &str, change: impl FnOnce(&mut Sight)) {
+        let mut streams = self.lock();
+        if let Some(sight) = streams.get_mut(stream) {
+            return change(sight);
         }
         if streams.len() >= STREAMS {
             streams.retain(|_, sight| sight.delivered.is_some());
         }
         if streams.len() < STREAMS {
-            streams.insert(stream.into(), Sight { furthest: position.clone(), ..Sight::default() });
+            change(streams.entry(stream.into()).or_default());
         }
     }
 
     /// The furthest position; the default one if none was seen.
     pub(super) fn furthest(&self, stream: &str) -> Position {
-        self.lock().get(stream).map(|sight| sight.furthest.clone()).unwrap_or_default()
+        self.both(stream).0
     }
 
-    /// All streams, and the furthest position of each.
-    pub(super) fn all(&self) -> Vec<(Arc<str>, Position)> {
-        self.lock().iter().map(|(stream, sight)| (stream.clone(), sight.furthest.clone())).collect()
+    /// The furthest position, and how far the sale was.
+    pub(super) fn both(&self, stream: &str) -> (Position, Steps) {
+        let both = |sight: &Sight| (sight.furthest.clone(), sight.sale.clone());
+        self.lock().get(stream).map(both).unwrap_or_default()
+    }
+
+    /// All streams, the furthest position of each, and how far its sale was.
+    pub(super) fn all(&self) -> Vec<(Arc<str>, Position, Steps)> {
+        let all = |(stream, sight): (&Arc<str>, &Sight)| (stream.clone(), sight.furthest.clone(), sight.sale.clone());
+        self.lock().iter().map(all).collect()
     }
 
     /// Whether an entry that arrived is to be delivered: not if it, or a later one, was before.
@@ -107,7 +139,14 @@ mod tests {
             seen.note("s", &position);
             assert_eq!(seen.furthest("s"), furthest);
         }
-        assert_eq!(seen.all(), [("s".into(), at("b", 1))]);
+        let steps = |epoch: &str, count| Steps { epoch: epoch.into(), count };
+        for (noted, furthest) in
+            [(steps("a", 5), steps("a", 5)), (steps("a", 3), steps("a", 5)), (steps("b", 1), steps("b", 1))]
+        {
+            seen.note_sale("s", &noted);
+            assert_eq!(seen.both("s").1, furthest);
+        }
+        assert_eq!(seen.all(), [("s".into(), at("b", 1), steps("b", 1))]);
     }
 
     #[test]

@@ -27,6 +27,7 @@ use super::{
     node::Node,
     slots::{self, Address, Layout, Master, SLOTS, slot},
     table::Table,
+    till::Way,
     wire::{Channel, Manner},
 };
 
@@ -186,6 +187,11 @@ impl Servers {
         let trouble: Vec<_> = map.nodes.iter().take(map.serving).filter_map(|node| node.trouble(deaf)).collect();
         let most = map.serving > 0 && trouble.len() * 2 < map.serving;
         if most { None } else { Some(trouble.into_iter().next().unwrap_or_else(|| self.nobody(&map).text)) }
+    }
+
+    /// Whether a Cluster was found before.
+    pub(super) fn has_looked(&self) -> bool {
+        *self.looked.borrow() > 0
     }
 
     /// Something does not fit: look again.
@@ -355,8 +361,13 @@ pub(super) async fn look(core: Arc<Core>, dialer: Dialer, seeds: Vec<Address>) {
 impl Core {
     /// Sends a command to whoever has the key, and waits for its answer no longer than one may take.
     pub(super) async fn run(&self, key: &str, command: &Cmd) -> Result<Value, Fault> {
-        let answer = self.servers.of(key)?.commands.run(command).await;
-        self.follow(key, command, answer).await
+        self.run_by(Way::Straight, key, command).await
+    }
+
+    /// The same, by this way.
+    pub(super) async fn run_by(&self, way: Way, key: &str, command: &Cmd) -> Result<Value, Fault> {
+        let answer = self.servers.of(key)?.send(way, command, false).await;
+        self.follow(way, key, command, answer).await
     }
 
     /// Sends commands, each to whoever has its key, those of one server in one go. Each may fail alone.
@@ -388,13 +399,13 @@ impl Core {
         }
         for ((key, command), answer) in commands.iter().zip(&mut answers) {
             let answered = std::mem::replace(answer, Ok(Value::Nil));
-            *answer = self.follow(key, command, answered).await;
+            *answer = self.follow(Way::Straight, key, command, answered).await;
         }
         answers
     }
 
     /// Sends a command again, to whoever Redis says, if it says so.
-    async fn follow(&self, key: &str, command: &Cmd, answer: Result<Value, Fault>) -> Result<Value, Fault> {
+    async fn follow(&self, way: Way, key: &str, command: &Cmd, answer: Result<Value, Fault>) -> Result<Value, Fault> {
         let mut fault = match answer {
             Err(fault) if self.servers.is_cluster() => fault,
             answer => return answer,
@@ -403,14 +414,13 @@ impl Core {
         let end = Instant::now() + patience;
         loop {
             let answer = match fault.remedy {
-                Remedy::Moved => self.servers.elsewhere(key, &fault, patience).await?.commands.run(command).await,
-                Remedy::Ask => {
+                Remedy::Moved | Remedy::Ask => {
                     let node = self.servers.elsewhere(key, &fault, patience).await?;
-                    node.commands.ask(command).await
+                    node.send(way, command, fault.remedy == Remedy::Ask).await
                 }
                 Remedy::Again => {
                     sleep(AGAIN).await;
-                    self.servers.of(key)?.commands.run(command).await
+                    self.servers.of(key)?.send(way, command, false).await
                 }
                 _ => return Err(fault),
             };

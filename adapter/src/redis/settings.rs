@@ -34,6 +34,8 @@ pub struct RedisSettings {
     pub tls: Tls,
     /// Name and password at the Sentinels, if they ask for any. Those of the URL are for Redis.
     pub sentinel_login: Option<(String, String)>,
+    /// When a sale is made.
+    pub ledger: Ledger,
     /// What one stream may hold.
     pub limits: Limits,
     /// How long things may take.
@@ -68,6 +70,15 @@ pub struct Tls {
     pub roots: Option<Vec<u8>>,
     /// The gateway's own certificate and key, PEM.
     pub identity: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+/// When a sale is made.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Ledger {
+    /// Replicas that have to have a claim or a spin before it is answered. If fewer have it within half of
+    /// [`Times::command`], it is [`StoreError::Unavailable`](crate::StoreError::Unavailable), and a repetition under its name
+    /// tells what became of it. Default 0: a failover may lose what was acknowledged.
+    pub wait_replicas: u16,
 }
 
 /// What one stream may hold. Each bound says what happens at it.
@@ -118,6 +129,9 @@ pub struct Times {
     pub stale: Duration,
     /// A room's channel is left so long after its last member. Default 2 s.
     pub linger: Duration,
+    /// After Redis was restarted, or another server has taken its place, nothing is sold for so long: the other gateways connect
+    /// meanwhile, and find out whether it has lost something that they have seen. Default 3 s.
+    pub reassert: Duration,
     /// A stream that nobody has used for so long is forgotten. Default 30 days.
     pub retain: Duration,
 }
@@ -134,6 +148,7 @@ impl RedisSettings {
             node_peers: NodePeers::Auto,
             tls: Tls::default(),
             sentinel_login: None,
+            ledger: Ledger::default(),
             limits: Limits::default(),
             times: Times::default(),
         }
@@ -169,6 +184,7 @@ impl Default for Times {
             backoff_max: Duration::from_secs(1),
             stale: Duration::from_secs(2),
             linger: Duration::from_secs(2),
+            reassert: Duration::from_secs(3),
             retain: Duration::from_secs(30 * 24 * 60 * 60),
         }
     }

@@ -36,6 +36,7 @@ pub(super) struct Counters {
     pub(super) deaf: Counter,
     pub(super) rewound: Counter,
     pub(super) reloaded: Counter,
+    pub(super) unconfirmed: Counter,
     pub(super) moved: Counter,
 }
 
@@ -69,6 +70,8 @@ pub struct Stats {
     pub rewound: u64,
     /// Scripts that Redis had forgotten.
     pub reloaded: u64,
+    /// Sales that fewer replicas had in time than [`Ledger::wait_replicas`](super::Ledger) asks for.
+    pub unconfirmed: u64,
     /// Subscriptions that Redis has ended unasked: their slots have moved.
     pub moved: u64,
     /// Servers that have keys, and how many of them are connected.
@@ -108,6 +111,7 @@ impl Core {
             deaf: counters.deaf.get(),
             rewound: counters.rewound.get(),
             reloaded: counters.reloaded.get(),
+            unconfirmed: counters.unconfirmed.get(),
             moved: counters.moved.get(),
             servers: (serving.len(), up),
             connections: (sum(|node| node.commands.made()), sum(|node| node.listener.made())),

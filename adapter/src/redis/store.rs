@@ -19,6 +19,8 @@ use super::{
     node::Node,
     random_text, record,
     scripts::Script,
+    seen::Steps,
+    till::Way,
 };
 use crate::{
     Append, Appended, Check, Counter, Entry, GatewayLease, LogRead, Position, SavedSession, Share, Snapshot, Store,
@@ -66,6 +68,17 @@ impl Core {
         keys: &[&str],
         arguments: impl Fn(&mut Cmd),
     ) -> Result<Value, Fault> {
+        self.script_by(Way::Straight, script, keys, arguments).await
+    }
+
+    /// The same, by this way.
+    pub(super) async fn script_by(
+        &self,
+        way: Way,
+        script: &Script,
+        keys: &[&str],
+        arguments: impl Fn(&mut Cmd),
+    ) -> Result<Value, Fault> {
         let command = |whole| {
             let mut command = script.command(keys.len(), whole);
             keys.iter().for_each(|key| {
@@ -75,10 +88,10 @@ impl Core {
             command
         };
         let key = keys.first().copied().unwrap_or_default();
-        match self.run(key, &command(false)).await {
+        match self.run_by(way, key, &command(false)).await {
             Err(Fault { remedy: Remedy::Reload, .. }) => {
                 self.counters.reloaded.add(1);
-                self.run(key, &command(true)).await
+                self.run_by(way, key, &command(true)).await
             }
             answer => answer,
         }
@@ -90,20 +103,26 @@ impl Core {
     pub(super) async fn prepare(&self, node: &Arc<Node>, connection: &MultiplexedConnection) -> Result<(), Fault> {
         let mut connection = connection.clone();
         each(&mut connection, &self.scripts.load()).await?;
+        // Who may not ask counts as one who was told of another server.
+        let info = connection.send_packed_command(redis::cmd("INFO").arg("server")).await?;
+        let info: String = redis::from_redis_value(info).unwrap_or_default();
+        let run = info.lines().find_map(|line| line.strip_prefix("run_id:")).unwrap_or_default();
+        node.meet(run.trim(), self.settings.times.reassert);
         let asked = Instant::now();
         let time = each(&mut connection, redis::pipe().cmd("TIME")).await?.pop();
         if let Some((seconds, micros)) = time.and_then(|time| redis::from_redis_value::<(u64, u64)>(time).ok()) {
             self.hands.set(seconds.saturating_mul(1000) + micros / 1000, asked);
         }
         let mut seen = self.seen.all();
-        seen.retain(|(stream, _)| self.servers.owns(node, &self.names.key(stream, "meta")));
+        seen.retain(|(stream, ..)| self.servers.owns(node, &self.names.key(stream, "meta")));
         for streams in seen.chunks(SETTLED) {
             let mut commands = redis::pipe();
-            for (stream, position) in streams {
+            for (stream, position, sale) in streams {
                 let epoch = random_text(EPOCH).map_err(|error| Fault::new(Remedy::None, error.to_string()))?;
-                let mut command = self.scripts.settle.command(2, false);
-                command.arg(self.names.key(stream, "meta")).arg(self.names.clock(stream));
-                command.arg(&*position.epoch).arg(position.seq).arg(epoch);
+                let mut command = self.scripts.settle.command(4, false);
+                command.arg(self.names.key(stream, "meta")).arg(self.names.key(stream, "fields"));
+                command.arg(self.names.clock(stream)).arg(self.names.key(stream, "takers"));
+                command.arg(&*position.epoch).arg(position.seq).arg(&*sale.epoch).arg(sale.count).arg(epoch);
                 commands.add_command(command);
             }
             let answers = each(&mut connection, &commands).await?;
@@ -367,8 +386,12 @@ impl Core {
                 }
                 answer => answer,
             };
-            let (time, of_stream) = totals_of(answer?)?;
+            let (steps, time, of_stream) = totals_of(answer?)?;
             self.hands.set(time, asked);
+            // A stream without a sale need not be remembered.
+            if steps.count > 0 {
+                self.seen.note_sale(&share.stream, &steps);
+            }
             totals.push(of_stream);
         }
         Ok(totals)
@@ -376,8 +399,8 @@ impl Core {
 
     fn share(&self, gateway: &str, lease: Duration, share: &Share, whole: bool) -> Cmd {
         let limits = &self.settings.limits;
-        let mut command = self.scripts.sync.command(4, whole);
-        for part in ["audience", "users", "crowd", "counts"] {
+        let mut command = self.scripts.sync.command(6, whole);
+        for part in ["audience", "users", "crowd", "counts", "meta", "takers"] {
             command.arg(self.names.key(&share.stream, part));
         }
         let add = share.add.iter().filter(|counter| counter.name.len() <= limits.name_bytes);
@@ -489,24 +512,26 @@ fn new_entry(append: &Append, answer: &[u8]) -> Option<(Entry, bool)> {
     Some((entry, first_today == "1"))
 }
 
-/// The time, and the totals.
-fn totals_of(answer: Value) -> Result<(u64, Totals), StoreError> {
+/// How far the sale is, the time, and the totals.
+fn totals_of(answer: Value) -> Result<(Steps, u64, Totals), StoreError> {
     let what = "a share";
     let words: Vec<String> = value(answer, what)?;
     let number = |word: Option<&String>| -> Result<u64, StoreError> {
         word.and_then(|word| word.parse().ok()).ok_or_else(|| Fault::nonsense(what).into())
     };
     let mut totals = Totals {
-        viewers: number(words.get(1))?,
-        peak: number(words.get(2))?,
-        unique: number(words.get(3))?,
+        viewers: number(words.get(3))?,
+        peak: number(words.get(4))?,
+        unique: number(words.get(5))?,
         counters: Vec::with_capacity(words.len() / 2),
     };
-    for pair in words.get(4..).unwrap_or_default().chunks_exact(2) {
+    for pair in words.get(6..).unwrap_or_default().chunks_exact(2) {
         totals.counters.push(Counter { name: pair[0].clone(), value: number(pair.get(1))? });
     }
     totals.counters.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    Ok((number(words.first())?, totals))
+    let epoch = words.first().map_or("", String::as_str);
+    let steps = Steps { epoch: epoch.into(), count: number(words.get(1))? };
+    Ok((steps, number(words.get(2))?, totals))
 }
 
 pub(super) fn too_large(what: String) -> StoreError {

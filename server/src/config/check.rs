@@ -6,7 +6,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use super::{
     AuthConfig, Config, ConfigError, Engine, Fanout, KeyAlgorithm, KeySource, Limits, Log, LogFormat, Mode, NodePeers,
     Origins, Outbox, Peer, PeerListen, Rate, Redis, Secret, Webhooks,
-    raw::{Raw, RawAuth, RawEngine, RawLimits, RawOutbox, RawRedis},
+    raw::{Raw, RawAuth, RawEngine, RawLedger, RawLimits, RawOutbox, RawRedis},
 };
 
 /// The most shards that a session id can tell apart, with room to spare.
@@ -42,6 +42,11 @@ pub(super) fn check(raw: Raw, dev: bool, errors: &mut Vec<ConfigError>) -> Optio
     rules.keys(&raw.auth, dev);
     rules.sizes(&raw.outbox, &raw.engine);
     rules.redis(&raw.redis);
+    rules.unless(
+        raw.ledger.wait_replicas == 0 || raw.redis.url.is_some(),
+        "ledger.wait_replicas",
+        "there are no replicas without redis.url",
+    );
     let refused = rules.errors.iter().any(|error| matches!(error, ConfigError::Value { key: "webhooks.secret", .. }));
     rules.unless(
         raw.webhooks.urls.is_empty() || raw.webhooks.secret.is_some() || refused,
@@ -51,7 +56,7 @@ pub(super) fn check(raw: Raw, dev: bool, errors: &mut Vec<ConfigError>) -> Optio
     Some(Config {
         listen,
         private_listen,
-        redis: redis(raw.redis),
+        redis: redis(raw.redis, &raw.ledger),
         origins: origins(raw.origins),
         shards: raw.shards.unwrap_or_else(cores).clamp(1, MAX_SHARDS),
         guests: raw.guests,
@@ -176,7 +181,7 @@ fn origins(list: Vec<String>) -> Origins {
     }
 }
 
-fn redis(raw: RawRedis) -> Option<Redis> {
+fn redis(raw: RawRedis, ledger: &RawLedger) -> Option<Redis> {
     let sentinel = raw.sentinel_password.map(Secret::new);
     Some(Redis {
         url: Secret::new(raw.url?),
@@ -195,6 +200,7 @@ fn redis(raw: RawRedis) -> Option<Redis> {
         ca_file: raw.ca_file.map(PathBuf::from),
         identity_files: raw.certificate_file.map(PathBuf::from).zip(raw.key_file.map(PathBuf::from)),
         sentinel_login: sentinel.map(|password| (raw.sentinel_user.unwrap_or_default(), password)),
+        wait_replicas: ledger.wait_replicas,
     })
 }
 

@@ -296,6 +296,8 @@ pub struct Redis {
     pub identity_files: Option<(PathBuf, PathBuf)>,
     /// Name and password at the Sentinels.
     pub sentinel_login: Option<(String, Secret<String>)>,
+    /// Replicas that must have a claim or a spin before it is answered; default 0.
+    pub wait_replicas: u16,
 }
 
 /// When a connection is too far behind.

@@ -18,6 +18,7 @@ pub(super) struct Raw {
     pub recovery_seconds: f64,
     pub trusted_proxies: Vec<String>,
     pub redis: RawRedis,
+    pub ledger: RawLedger,
     pub log: RawLog,
     pub engine: RawEngine,
     pub auth: RawAuth,
@@ -50,6 +51,13 @@ pub(super) struct RawRedis {
     pub key_file: Option<String>,
     pub sentinel_user: Option<String>,
     pub sentinel_password: Option<String>,
+}
+
+#[cfg_attr(test, derive(Debug))]
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLedger {
+    pub wait_replicas: u16,
 }
 
 #[cfg_attr(test, derive(Debug))]

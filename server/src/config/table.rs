@@ -167,6 +167,12 @@ pub const KEYS: &[Key] = &[
     unset("redis.key_file", "\"/etc/haat/redis-key.pem\"", Kind::Path, "Its key."),
     unset("redis.sentinel_user", "\"haat\"", Kind::Text, "Name at the Sentinels, where they ask for one."),
     unset("redis.sentinel_password", "\"…\"", Kind::Password, "Password at the Sentinels."),
+    key(
+        "ledger.wait_replicas",
+        "0",
+        Kind::Whole(0, 16),
+        "Replicas of Redis that must have a claim or a spin before it is answered; with fewer the answer is unavailable.",
+    ),
     key("log.filter", r#""info""#, Kind::Text, "Levels, also by module: \"info,haat_server::edge=debug\"."),
     key("log.format", r#""text""#, Kind::Choice(&["text", "json"]), "\"text\" for people, \"json\" for machines."),
     key("engine.path", r#""/socket.io/""#, Kind::Endpoint, "Path of the Socket.IO endpoint."),
@@ -325,6 +331,7 @@ pub const KEYS: &[Key] = &[
 /// What the tables of the file are about.
 pub const SECTIONS: &[(&str, &str)] = &[
     ("redis", "The Redis that makes gateways a fleet."),
+    ("ledger", "What is sold and given away."),
     ("log", "What is logged, and how."),
     ("engine", "How Engine.IO is spoken."),
     ("auth", "Who is who. At least one key is needed, unless it is run with --dev."),

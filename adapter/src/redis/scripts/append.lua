@@ -1,7 +1,8 @@
 -- Appends an entry to a stream's log: number, checks, fields, log, publication, all in one step.
 --
 -- reads   meta (epoch, seq, bytes, day) · fields · once · pace · counts
--- writes  clock · log · meta · fields · once · pace · ledger · counts; nothing at all unless every check holds
+-- writes  clock · log · meta · fields · once · pace · ledger · counts; nothing at all unless every check holds, but for what was
+--         lost, see `lost`
 -- says    "N", "1" for the first entry of the day or else "0", epoch, seq, clock and values · "R" and the first record of a
 --         repetition · "C" and which check does not hold · "P" and how many ms are to be waited · "F": too many fields
 --
@@ -13,7 +14,7 @@ local checks, sets, erasures, parts = tonumber(ARGV[14]), tonumber(ARGV[15]), to
 local gaps, forgotten, recorded, max_records = tonumber(ARGV[20]), tonumber(ARGV[21]), ARGV[22] == '1', ARGV[24]
 local to = {
   meta = meta, log = log, clock = KEYS[4],
-  seen_epoch = ARGV[1], seen_seq = tonumber(ARGV[2]), new_epoch = ARGV[3],
+  new_epoch = ARGV[3],
   max_entries = tonumber(ARGV[5]), max_bytes = tonumber(ARGV[6]), retain_ms = retain_ms, today = ARGV[18],
   publish = ARGV[9], channel = ARGV[10], about = ARGV[11], body = ARGV[12],
 }
@@ -24,7 +25,8 @@ if once_ms > 0 then
   if first then return 'R' .. first end
 end
 
-local known = redis.call('HMGET', meta, 'epoch', 'seq', 'bytes', 'day')
+local has = { meta = meta, fields = fields, clock = to.clock }
+local known = position_of(has, { epoch = ARGV[1], seq = ARGV[2], new_epoch = to.new_epoch })
 local failed
 failed, at = failed_check(fields, checks, at)
 if failed then return 'C' .. failed end

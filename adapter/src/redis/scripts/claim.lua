@@ -1,8 +1,9 @@
 -- Takes units of a pool for a user.
 --
 -- reads   meta · fields · takers · grants · holds
--- writes  takers · grants · holds · ids (of the pool's grants) · counts · ledger; nothing if it is refused, but for what is due
--- says    "N" and the new grant · "R" and the first one · "M": another quantity under the same name · "C" and which check does
+-- writes  takers · grants · holds · ids (of the pool's grants) · counts · ledger; nothing if it is refused, but for what is
+--         due, and for what was lost, see `lost`
+-- says    "N", the new grant, epoch and steps · "R" and the first one · "M": another quantity under the same name · "C" and which check does
 --         not hold · "E": early · "L": late · "S" and how many the user may have · "G" and how many are left · "T": too many ·
 --         "X": there is no such stream
 local fields, grants, holds, ids = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
@@ -11,7 +12,11 @@ local stock, per_user, opens, ends, hold = tonumber(ARGV[6]), tonumber(ARGV[7]),
 local by, most, most_records, retain_ms, delay_ms = ARGV[11], ARGV[12], ARGV[13], ARGV[14], ARGV[15]
 local checks, pieces, worth = tonumber(ARGV[16]), tonumber(ARGV[17]), tonumber(ARGV[18])
 
-if not exists() then return { 'X' } end
+local has = { meta = meta, fields = fields, clock = KEYS[9], takers = takers }
+local seen = { epoch = ARGV[19], seq = ARGV[20], sale_epoch = ARGV[21], steps = ARGV[22], new_epoch = ARGV[23] }
+
+local epoch = position_of(has, seen)[1]
+if not epoch then return { 'X' } end
 local name = of_request(pool, user, request)
 if request ~= '-' then
   local first = redis.call('HGET', takers, name)
@@ -19,10 +24,12 @@ if request ~= '-' then
   if packed then
     local grant = cmsgpack.unpack(packed)
     if grant[4] ~= quantity then return { 'M' } end
+    -- Something is written: replicas are asked whether they have it, and it may be the first answer that they had not.
+    keep(retain_ms)
     return { 'R', said(first, grant) }
   end
 end
-local failed, at = failed_check(fields, checks, 18)
+local failed, at = failed_check(fields, checks, 23)
 if failed then return { 'C', failed } end
 if opens ~= '' and now < tonumber(opens) then return { 'E' } end
 if ends ~= '' and now >= tonumber(ends) then return { 'L' } end
@@ -55,4 +62,4 @@ if hold == '' then
 end
 record(most_records, 'claim', by, text)
 keep(retain_ms, grants, holds, ids)
-return { 'N', said(id, grant) }
+return { 'N', said(id, grant), step(epoch) }

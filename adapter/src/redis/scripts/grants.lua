@@ -1,8 +1,9 @@
 -- All grants of a pool.
 --
 -- reads   ids · grants
--- writes  nothing
+-- writes  when takers are forgotten: replicas are asked whether they have what was written
 -- says    the grants
+keep(ARGV[1])
 local ids, grants = redis.call('LRANGE', KEYS[5], 0, -1), {}
 for first = 1, #ids, 1000 do
   local last = math.min(#ids, first + 999)

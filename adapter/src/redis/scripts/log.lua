@@ -31,7 +31,7 @@ local function joined(pieces, values, digits)
   return table.concat(text)
 end
 
--- Keys, seen position, bounds, "about" and "body" are what `to` names; `known` is epoch, seq, bytes and day of the stream.
+-- Keys, a new epoch, bounds, "about" and "body" are what `to` names; `known` is epoch, seq, bytes and day of the stream.
 -- Says the position, the clock, the record, how long the log is, and whether this is the first entry of the day.
 local function write_entry(to, known, values)
   local epoch, seq, bytes = known[1], tonumber(known[2] or 0), tonumber(known[3] or 0)
@@ -43,9 +43,6 @@ local function write_entry(to, known, values)
   if not epoch then
     epoch, seq, bytes = to.new_epoch, 0, 0
     redis.call('DEL', to.log)
-  elseif epoch == to.seen_epoch and seq < to.seen_seq then
-    -- Redis has lost entries that gateways have had: from here on, the numbers name other entries.
-    epoch = to.new_epoch
   end
   seq = seq + 1
   local digits = string.format('%.0f', seq)

@@ -2,8 +2,9 @@
 --
 -- counts  what the totals show
 -- ledger  kind, by, data
--- takers  "#" how many claims, spins and votes there were · "t:<pool>" units that are out · "u:…" what a user has ·
---         "p:…" how often a prize was given · "r:…" what a user's own name stands for
+-- takers  "#" how many claims, spins and votes there were · "v" how many steps: claims, spins, and what became of grants ·
+--         "t:<pool>" units that are out · "u:…" what a user has · "p:…" how often a prize was given · "r:…" what a user's own
+--         name stands for
 -- grants  <id>: state ("H" held, "F" final, "R" returned), until, "1" if it was given back, quantity, left, pool, user,
 --         request, text, and names and values of its worth, packed
 -- holds   grants that may still come back, by the time at which they stop to stand
@@ -47,6 +48,11 @@ local function keep(retain_ms, ...)
   for _, key in ipairs({ counts, ledger, takers, ... }) do redis.call('PEXPIRE', key, retain_ms) end
 end
 
+-- One step more. Says the epoch, and how many there are: what gateways remember, to know it again.
+local function step(epoch)
+  return epoch, redis.call('HINCRBY', takers, 'v', 1)
+end
+
 -- Whether there is no room for one more.
 local function is_full(most) return tonumber(redis.call('HGET', takers, '#') or 0) >= tonumber(most) end
 
@@ -73,6 +79,7 @@ local function sweep(grants, holds, delay_ms, most_records)
       end
       grant[1] = 'R'
       redis.call('HSET', grants, id, cmsgpack.pack(grant))
+      step()
     end
     redis.call('ZREM', holds, id)
   end

@@ -1,14 +1,9 @@
--- A gateway has had entries up to a number: if the log does not reach it any more, Redis has lost some, and the log begins
--- another epoch. Whatever is left of it keeps its numbers.
+-- A new connection: what a gateway has seen of a stream is held against what is there.
 --
--- reads   meta (epoch, seq) · clock
--- writes  meta (epoch) · clock
+-- reads   meta · takers
+-- writes  nothing, unless something was lost, see `lost`
 -- says    1 for a new epoch, else 0
-local known = redis.call('HMGET', KEYS[1], 'epoch', 'seq')
-if known[1] ~= ARGV[1] or tonumber(known[2]) >= tonumber(ARGV[2]) then return 0 end
-redis.call('HSET', KEYS[1], 'epoch', ARGV[3])
--- The clock has run back as well, and must not name a moment twice.
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
-if tonumber(redis.call('GET', KEYS[2]) or 0) < now then redis.call('SET', KEYS[2], string.format('%.0f', now)) end
-return 1
+local has = { meta = KEYS[1], fields = KEYS[2], clock = KEYS[3], takers = KEYS[4] }
+local seen = { epoch = ARGV[1], seq = ARGV[2], sale_epoch = ARGV[3], steps = ARGV[4], new_epoch = ARGV[5] }
+local _, lost = position_of(has, seen)
+return lost and 1 or 0

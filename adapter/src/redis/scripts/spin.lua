@@ -1,10 +1,11 @@
 -- Draws a prize for a user, and tells of it.
 --
 -- reads   meta (epoch, seq, bytes, day) · fields · takers
--- writes  takers · counts · ledger, and with a prize clock · log · meta; nothing if it is refused
--- says    "N", the turn, "+" and the prize or else "-", and with a prize "1" for the first entry of the day or else "0", epoch
---         and seq · "R", id, turn and prize of the first answer · "C" and which check does not hold · "L": late · "S": no turns
---         are left · "T": too many · "X": there is no such stream
+-- writes  takers · counts · ledger, and with a prize clock · log · meta; nothing if it is refused, but
+--         for what was lost, see `lost`
+-- says    "N", the turn, "+" and the prize or else "-", epoch and steps, and with a prize "1" for the first entry of the day or
+--         else "0", and seq · "R", id, turn and prize of the first answer · "C" and which check does not hold · "L": late ·
+--         "S": no turns are left · "T": too many · "X": there is no such stream
 --
 -- The draw is a number of the gateway; what it hits is the draw modulo the sum of the weights that are left.
 local fields, log = KEYS[5], KEYS[6]
@@ -14,23 +15,27 @@ local checks, draws, prizes = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(A
 local data = { ARGV[13], ARGV[14], ARGV[15], ARGV[16] }
 local to = {
   meta = meta, log = log, clock = KEYS[7],
-  seen_epoch = ARGV[17], seen_seq = tonumber(ARGV[18]), new_epoch = ARGV[19],
+  new_epoch = ARGV[19],
   max_entries = tonumber(ARGV[20]), max_bytes = tonumber(ARGV[21]), retain_ms = retain_ms, today = ARGV[22],
   publish = ARGV[23], channel = ARGV[24],
 }
 local peers = ARGV[25]
+local has = { meta = meta, fields = fields, clock = to.clock, takers = takers }
+local seen = { epoch = ARGV[17], seq = ARGV[18], sale_epoch = ARGV[26], steps = ARGV[27], new_epoch = ARGV[19] }
 
-local known = redis.call('HMGET', meta, 'epoch', 'seq', 'bytes', 'day')
+local known = position_of(has, seen)
 if not known[1] then return { 'X' } end
 local name = of_request(pool, user, request)
 if request ~= '-' then
   local first = redis.call('HGET', takers, name)
   if first then
     local turn = cmsgpack.unpack(first)
+    -- Something is written: replicas are asked whether they have it, and it may be the first answer that they had not.
+    keep(retain_ms)
     return { 'R', turn[1], turn[2], turn[3] }
   end
 end
-local failed, at = failed_check(fields, checks, 25)
+local failed, at = failed_check(fields, checks, 27)
 if failed then return { 'C', failed } end
 if ends ~= '' and now >= tonumber(ends) then return { 'L' } end
 if is_full(most) then return { 'T' } end
@@ -76,8 +81,9 @@ count('sold.' .. pool, 1)
 count('spins', 1)
 record(most_records, 'spin', by, joined(data, { turn, won and won.text or 'null', whole(now) }, ''))
 keep(retain_ms)
-if not won then return { 'N', turn, prize } end
+local epoch, steps = step(known[1])
+if not won then return { 'N', turn, prize, epoch, steps } end
 to.about, to.body = won.about, won.body
 local entry = write_entry(to, known, nil)
 tell_peers(to, peers, entry, won.parts, won.at, nil)
-return { 'N', turn, prize, entry.first_today and '1' or '0', entry.epoch, entry.digits }
+return { 'N', turn, prize, epoch, steps, entry.first_today and '1' or '0', entry.digits }

@@ -1,9 +1,10 @@
 -- Adds a gateway's share of a stream's audience, and says what the fleet has.
 --
--- reads   audience: "l:<gateway>" viewers and expiry, "c:<name>" a counter, "p" peak, "u" unique users · users · crowd · counts (of its sale)
--- writes  all but the last; users is a set while they are few, crowd a HyperLogLog when they are not
--- says    the time in ms, viewers, peak, unique, then name and value of each counter
-local audience, users, crowd, counts = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+-- reads   audience: "l:<gateway>" viewers and expiry, "c:<name>" a counter, "p" peak, "u" unique users · users · crowd ·
+--         counts (of its sale) · meta · takers
+-- writes  the first three; users is a set while they are few, crowd a HyperLogLog when they are not
+-- says    epoch and steps of the sale, the time in ms, viewers, peak, unique, then name and value of each counter
+local audience, users, crowd, counts, meta, takers = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local gateway, lease_ms, viewers = 'l:' .. ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local max_counters, retain_ms, exact = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
 local count, added, moves = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
@@ -99,7 +100,8 @@ end
 if #set > 0 then redis.call('HSET', audience, unpack(set)) end
 if #set > 0 or added > 0 then redis.call('PEXPIRE', audience, retain_ms) end
 
-local said = { string.format('%.0f', now), string.format('%.0f', total), string.format('%.0f', peak), string.format('%.0f', unique) }
+local epoch, steps = redis.call('HGET', meta, 'epoch') or '', redis.call('HGET', takers, 'v') or '0'
+local said = { epoch, steps, string.format('%.0f', now), string.format('%.0f', total), string.format('%.0f', peak), string.format('%.0f', unique) }
 for name, value in pairs(counters) do
   said[#said + 1] = string.sub(name, 3)
   said[#said + 1] = value
