@@ -87,7 +87,7 @@ pub trait Market: Send + Sync + 'static {
     /// [`StoreError::Unavailable`].
     fn tend<'a>(&'a self, stream: &'a str, pool: &'a str) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// All grants of a pool, in no order.
+    /// All grants of a pool, in no order. One that is made or changes while they are read may be missing, or be as it was before.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].

@@ -15,6 +15,7 @@ use tokio::{sync::watch, time::Instant};
 use super::{
     Mode, NodePeers, RedisSettings, SettingsError, Stats,
     classic::Classic,
+    desk::Desk,
     dial::Dialer,
     ears, fault,
     hands::Hands,
@@ -74,6 +75,7 @@ pub(super) struct Core {
     pub(super) scripts: Scripts,
     pub(super) seen: Seen,
     pub(super) hands: Hands,
+    pub(super) desk: Desk,
     pub(super) counters: Counters,
     pub(super) inbound: InboundRef,
     pub(super) closed: AtomicBool,
@@ -182,6 +184,7 @@ impl Engine {
             scripts: Scripts::new(),
             seen: Seen::default(),
             hands: Hands::default(),
+            desk: Desk::default(),
             counters: Counters::default(),
             inbound: InboundRef(inbound),
             closed: AtomicBool::new(false),

@@ -23,13 +23,15 @@ use crate::{
     Refusal, Settle, Settled, Spin, Spun, StoreError, Turn, Vote, Voted,
 };
 
+/// Grants that are read in one step. Everything else waits for it.
+const GRANTS: usize = 500;
 /// Readers of one ledger.
 const READERS: usize = 64;
 
 /// A grant as scripts say it: id, user, request, quantity, text, left, state, until.
-type Said = (String, String, String, u64, String, u64, String, String);
+pub(super) type Said = (String, String, String, u64, String, u64, String, String);
 
-fn grant(said: Said) -> Result<Grant, StoreError> {
+pub(super) fn grant(said: Said) -> Result<Grant, StoreError> {
     let (id, user, request, quantity, text, left, state, until) = said;
     let state = match (&*state, until.parse()) {
         ("H", Ok(until)) => GrantState::Held(until),
@@ -42,37 +44,43 @@ fn grant(said: Said) -> Result<Grant, StoreError> {
 }
 
 /// The epoch that begins if Redis has lost something.
-fn new_epoch() -> Result<String, StoreError> {
+pub(super) fn new_epoch() -> Result<String, StoreError> {
     random_text(EPOCH).map_err(|error| StoreError::Unavailable(format!("no randomness: {error}")))
 }
 
-fn no_stream() -> StoreError {
+pub(super) fn no_stream() -> StoreError {
     StoreError::Conflict("stream".to_owned())
 }
 
 /// A text that may be missing, so that an empty one is told from none.
-fn optional(text: Option<&str>) -> String {
+pub(super) fn optional(text: Option<&str>) -> String {
     text.map_or_else(|| "-".to_owned(), |text| format!("+{text}"))
 }
 
-fn number(number: Option<u64>) -> String {
+pub(super) fn number(number: Option<u64>) -> String {
     number.map(|number| number.to_string()).unwrap_or_default()
 }
 
 /// What a script says: a word, and what belongs to it.
-struct Answer {
-    word: String,
+pub(super) struct Answer {
+    pub(super) word: String,
     rest: std::vec::IntoIter<Value>,
     what: &'static str,
 }
 
 impl Answer {
-    fn next<T: FromRedisValue>(&mut self) -> Result<T, StoreError> {
+    pub(super) fn new(said: Value, what: &'static str) -> Result<Self, StoreError> {
+        let mut rest = value::<Vec<Value>>(said, what)?.into_iter();
+        let word = value(rest.next().unwrap_or(Value::Nil), what)?;
+        Ok(Self { word, rest, what })
+    }
+
+    pub(super) fn next<T: FromRedisValue>(&mut self) -> Result<T, StoreError> {
         value(self.rest.next().ok_or_else(|| Fault::nonsense(self.what))?, self.what)
     }
 
     /// What all steps may answer.
-    fn refused(&mut self, checks: &[Check], takers: usize) -> StoreError {
+    pub(super) fn refused(&mut self, checks: &[Check], takers: usize) -> StoreError {
         match &*self.word {
             "X" => no_stream(),
             "C" => self.next().map_or_else(|error| error, |number| failed(checks, number)),
@@ -84,7 +92,7 @@ impl Answer {
 
 impl Core {
     /// Takes a step. All begin with the same keys, `keys` names the others.
-    async fn step(
+    pub(super) async fn step(
         &self,
         way: Way,
         script: &Script,
@@ -111,9 +119,7 @@ impl Core {
         if !is_stream(stream) {
             return Err(no_stream());
         }
-        let mut rest = value::<Vec<Value>>(self.step(way, script, stream, keys, arguments).await?, what)?.into_iter();
-        let word = value(rest.next().unwrap_or(Value::Nil), what)?;
-        Ok(Answer { word, rest, what })
+        Answer::new(self.step(way, script, stream, keys, arguments).await?, what)
     }
 
     /// A script has taken a step: what it says of where the sale is now.
@@ -123,7 +129,7 @@ impl Core {
         Ok(epoch)
     }
 
-    fn check_name(&self, names: &[&str]) -> Result<(), StoreError> {
+    pub(super) fn check_name(&self, names: &[&str]) -> Result<(), StoreError> {
         let most = self.settings.limits.name_bytes;
         if names.iter().any(|name| name.len() > most) {
             return Err(too_large(format!("a name of more than {most} bytes")));
@@ -131,45 +137,7 @@ impl Core {
         Ok(())
     }
 
-    // --- units ---
-
-    async fn claim(&self, claim: Claim) -> Result<Claimed, StoreError> {
-        let stream = &claim.stream;
-        self.check_name(&[&claim.pool, &claim.id, &claim.user, claim.request.as_deref().unwrap_or_default()])?;
-        let (limits, terms) = (&self.settings.limits, &claim.terms);
-        let epoch = new_epoch()?;
-        let (position, sale) = self.seen.both(stream);
-        let keys = ["fields", "grants", "holds", &*format!("grants:{}", claim.pool), "clock"];
-        let arguments = |command: &mut Cmd| {
-            command.arg(&claim.pool).arg(&claim.id).arg(&claim.user).arg(optional(claim.request.as_deref()));
-            command.arg(claim.quantity).arg(terms.stock).arg(terms.per_user);
-            command.arg(number(terms.opens)).arg(number(terms.ends)).arg(number(terms.hold)).arg(&claim.by);
-            command.arg(limits.takers).arg(limits.ledger_records).arg(milliseconds(self.settings.times.retain));
-            command.arg(milliseconds(RETURN_DELAY));
-            command.arg(claim.checks.len()).arg(claim.data.len()).arg(claim.worth.len());
-            command.arg(&*position.epoch).arg(position.seq).arg(&*sale.epoch).arg(sale.count).arg(&epoch);
-            check_arguments(command, &claim.checks);
-            command.arg(&claim.data);
-            claim.worth.iter().for_each(|worth| {
-                command.arg(&worth.name).arg(worth.value);
-            });
-        };
-        let mut answer = self.decide((Way::Till, &self.scripts.claim, "a claim"), stream, &keys, arguments).await?;
-        Ok(match &*answer.word {
-            "N" => {
-                let grant = grant(answer.next()?)?;
-                self.note_step(stream, &mut answer)?;
-                Claimed::New(grant)
-            }
-            "R" => Claimed::Repeat(grant(answer.next()?)?),
-            "M" => Claimed::Refused(Refusal::Mismatch),
-            "E" => Claimed::Refused(Refusal::Early(terms.opens.unwrap_or_default())),
-            "L" => Claimed::Refused(Refusal::Late),
-            "S" => Claimed::Refused(Refusal::Limit(answer.next()?)),
-            "G" => Claimed::Refused(Refusal::SoldOut(answer.next()?)),
-            _ => return Err(answer.refused(&claim.checks, limits.takers)),
-        })
-    }
+    // --- units: claims are at their desk ---
 
     async fn confirm(&self, settle: Settle) -> Result<Settled, StoreError> {
         let arguments = |command: &mut Cmd| {
@@ -208,11 +176,21 @@ impl Core {
             return Ok(Vec::new());
         }
         let keys = [&*format!("grants:{pool}"), "grants"];
-        let answer = self.step(Way::Till, &self.scripts.grants, stream, &keys, |command| {
-            command.arg(milliseconds(self.settings.times.retain));
-        });
-        let answer = answer.await?;
-        value::<Vec<Said>>(answer, "the grants")?.into_iter().map(grant).collect()
+        let (mut grants, mut from) = (Vec::new(), 0);
+        loop {
+            let page = self.step(Way::Till, &self.scripts.grants, stream, &keys, |command| {
+                command.arg(from).arg(GRANTS).arg(milliseconds(self.settings.times.retain));
+            });
+            let mut page = value::<Vec<Value>>(page.await?, "the grants")?.into_iter();
+            let ids: usize = value(page.next().unwrap_or(Value::Nil), "the grants")?;
+            for said in page {
+                grants.push(grant(value(said, "a grant")?)?);
+            }
+            if ids < GRANTS {
+                return Ok(grants);
+            }
+            from += ids;
+        }
     }
 
     // --- spins and votes ---
@@ -394,7 +372,7 @@ impl Market for Engine {
     }
 
     fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Claimed, StoreError>> {
-        Box::pin(self.core.claim(claim))
+        Box::pin(self.core.clone().claim(claim))
     }
 
     fn settle(&self, settle: Settle) -> BoxFuture<'_, Result<Settled, StoreError>> {

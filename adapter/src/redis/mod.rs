@@ -20,7 +20,7 @@
 //! | `mouth` | what is published, in order |
 //! | `pulse` | whether the gateway hears itself, and whether Node gateways are there |
 //! | `wire`, `classic`, `sharded` | what gateways say to each other, as Node's adapters spell it |
-//! | `market`, `hands` | the [`Market`](crate::Market), and what time it is |
+//! | `market`, `desk`, `hands` | the [`Market`](crate::Market), where claims wait, and what time it is |
 //! | `store`, `scripts`, `arguments`, `record`, `seen` | the [`Store`](crate::Store), its steps, what they are told, a log entry's form, how far it was seen |
 //!
 //! One thread of its own does all of it: the gateway's code ([`Inbound`](crate::Inbound)) is called on it, one call at a time, in the order in
@@ -93,6 +93,7 @@
 mod arguments;
 mod backoff;
 mod classic;
+mod desk;
 mod dial;
 mod ears;
 mod engine;

@@ -129,6 +129,22 @@ pub(crate) async fn are_listed(sale: Sale) {
     assert_eq!(sale.market().grants("nowhere", POOL).await.unwrap(), []);
 }
 
+pub(crate) async fn are_listed_however_many_they_are(sale: Sale) {
+    const MANY: usize = 1_200;
+    let sale = sale.open().await;
+    let terms = Terms { stock: 5_000, per_user: 5_000, ..Terms::default() };
+    let claims = (0..MANY).map(|number| sale.market().claim(Claim { terms, ..claim("ana", &format!("c{number}")) }));
+    let claimed = futures::future::try_join_all(claims).await.unwrap();
+    let granted = claimed.into_iter().filter_map(|claimed| match claimed {
+        Claimed::New(grant) => Some(grant.id),
+        _ => None,
+    });
+    let granted: std::collections::HashSet<_> = granted.collect();
+    let listed = sale.market().grants(STREAM, POOL).await.unwrap();
+    assert_eq!((granted.len(), listed.len()), (MANY, MANY));
+    assert_eq!(listed.into_iter().map(|grant| grant.id).collect::<std::collections::HashSet<_>>(), granted);
+}
+
 pub(crate) async fn of_many_threads_sell_exactly_the_stock(sale: Sale) {
     const USERS: usize = 40;
     let sale = sale.open().await;
@@ -157,6 +173,39 @@ pub(crate) async fn of_many_threads_sell_exactly_the_stock(sale: Sale) {
     }
     assert_eq!((all, sale.counter(&sold(POOL)).await, sale.records("claim").await.len()), (30, 30, 30));
     assert!(shares.values().all(|share| *share <= 2), "{shares:?}");
+}
+
+/// Those that come at the same time may be decided in one step: one after the other all the same.
+pub(crate) async fn that_come_together_are_decided_in_their_order(sale: Sale) {
+    let sale = sale.open().await;
+    let terms = Terms { stock: 40, per_user: 2, ..Terms::default() };
+    let claims = (0..150_usize).map(|number| {
+        // Every user comes three times, and every third claim is repeated at once.
+        let (user, id) = (format!("user-{}", number / 3), format!("c{number}"));
+        Claim { terms, request: Some(format!("r{}", number - usize::from(number % 3 == 1))), ..claim(&user, &id) }
+    });
+    let claims: Vec<Claim> = claims.collect();
+    let answers = claims.iter().map(|claim| sale.market().claim(claim.clone()));
+    let answers = futures::future::try_join_all(answers).await.unwrap();
+    let mut granted = Vec::new();
+    for (number, answer) in answers.iter().enumerate() {
+        match answer {
+            Claimed::New(grant) => {
+                assert_eq!((&*grant.id, grant.left), (&*claims[number].id, 39 - granted.len() as u64));
+                granted.push(grant.clone());
+            }
+            Claimed::Repeat(grant) => assert_eq!((number % 3, Some(grant)), (1, granted.last())),
+            Claimed::Refused(refusal) => assert_eq!((*refusal, granted.len()), (Refusal::SoldOut(0), 40), "{number}"),
+        }
+    }
+    assert_eq!(granted.len(), 40);
+    let texts: Vec<_> = sale.records("claim").await.into_iter().map(|record| record.data).collect();
+    assert_eq!(texts, granted.iter().map(|grant| grant.text.clone()).collect::<Vec<_>>());
+    let counters = sale.counters().await;
+    assert_eq!((counters[&sold(POOL)], counters["claims"], counters["revenue.INR"]), (40, 40, 4_000));
+    let mut listed = sale.markets[1].grants(STREAM, POOL).await.unwrap();
+    listed.sort_by_key(|grant| std::cmp::Reverse(grant.left));
+    assert_eq!(listed, granted);
 }
 
 pub(crate) async fn are_gone_with_the_data(sale: Sale) {

@@ -161,7 +161,9 @@ macro_rules! market_cases {
                 count,
                 are_recorded,
                 are_listed,
+                are_listed_however_many_they_are,
                 of_many_threads_sell_exactly_the_stock,
+                that_come_together_are_decided_in_their_order,
                 are_gone_with_the_data,
             }
             holds {

@@ -1,65 +1,150 @@
--- Takes units of a pool for a user.
+-- Takes units of a pool, for one claim after the other.
 --
 -- reads   meta · fields · takers · grants · holds
--- writes  takers · grants · holds · ids (of the pool's grants) · counts · ledger; nothing if it is refused, but for what is
+-- writes  takers · grants · holds · ids (of the pool's grants) · counts · ledger; nothing if all are refused, but for what is
 --         due, and for what was lost, see `lost`
--- says    "N", the new grant, epoch and steps · "R" and the first one · "M": another quantity under the same name · "C" and which check does
---         not hold · "E": early · "L": late · "S" and how many the user may have · "G" and how many are left · "T": too many ·
---         "X": there is no such stream
+-- says    "X": there is no such stream; or the time in ms, epoch and steps (nothing if none was taken), and for each claim "N" and how many were left after it · "R" and the
+--         first grant · "M": another quantity under the same name · "C" and which check does not hold · "E": early · "L": late ·
+--         "S" and how many the user may have · "G" and how many are left · "T": too many
 local fields, grants, holds, ids = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local pool, id, user, request, quantity = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local stock, per_user, opens, ends, hold = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8], ARGV[9], ARGV[10]
-local by, most, most_records, retain_ms, delay_ms = ARGV[11], ARGV[12], ARGV[13], ARGV[14], ARGV[15]
-local checks, pieces, worth = tonumber(ARGV[16]), tonumber(ARGV[17]), tonumber(ARGV[18])
-
+local pool, stock, per_user, opens, ends, hold = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
+local most, most_records, retain_ms, delay_ms = tonumber(ARGV[7]), ARGV[8], ARGV[9], ARGV[10]
+local checks, pieces, worth, claims = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
 local has = { meta = meta, fields = fields, clock = KEYS[9], takers = takers }
-local seen = { epoch = ARGV[19], seq = ARGV[20], sale_epoch = ARGV[21], steps = ARGV[22], new_epoch = ARGV[23] }
+local seen = { epoch = ARGV[15], seq = ARGV[16], sale_epoch = ARGV[17], steps = ARGV[18], new_epoch = ARGV[19] }
+-- Numbers up to here are added without loss.
+local exact = 2 ^ 43
 
 local epoch = position_of(has, seen)[1]
 if not epoch then return { 'X' } end
-local name = of_request(pool, user, request)
-if request ~= '-' then
-  local first = redis.call('HGET', takers, name)
-  local packed = first and redis.call('HGET', grants, first)
-  if packed then
-    local grant = cmsgpack.unpack(packed)
-    if grant[4] ~= quantity then return { 'M' } end
-    -- Something is written: replicas are asked whether they have it, and it may be the first answer that they had not.
-    keep(retain_ms)
-    return { 'R', said(first, grant) }
+local failed = failed_check(fields, checks, 19)
+local worth_names = 19 + 3 * checks
+-- id, user, request, quantity, by, pieces, values of the worth
+local width = 5 + pieces + worth
+local function of_claim(number) return worth_names + worth + (number - 1) * width end
+
+-- What is said of each claim: known at once, or nil.
+local said_of, names, asked = {}, {}, {}
+for i = 1, claims do
+  local claim = of_claim(i)
+  local request = ARGV[claim + 3]
+  if request ~= '-' then
+    names[i] = of_request(pool, ARGV[claim + 2], request)
+    asked[#asked + 1] = names[i]
   end
 end
-local failed, at = failed_check(fields, checks, 23)
-if failed then return { 'C', failed } end
-if opens ~= '' and now < tonumber(opens) then return { 'E' } end
-if ends ~= '' and now >= tonumber(ends) then return { 'L' } end
-try_keys()
-redis.call('LLEN', ids)
-sweep(grants, holds, delay_ms, most_records)
-if is_full(most) then return { 'T' } end
-
-local share = math.max(0, per_user - tonumber(redis.call('HGET', takers, of_user(pool, user)) or 0))
-if tonumber(quantity) > share then return { 'S', whole(share) } end
-local left = math.max(0, stock - tonumber(redis.call('HGET', takers, 't:' .. pool) or 0))
-if tonumber(quantity) > left then return { 'G', whole(left) } end
-
-redis.call('HINCRBY', takers, 't:' .. pool, quantity)
-redis.call('HINCRBY', takers, of_user(pool, user), quantity)
-redis.call('HINCRBY', takers, '#', 1)
-if request ~= '-' then redis.call('HSET', takers, name, id) end
-local held_until = hold ~= '' and whole(now + hold) or ''
-if hold ~= '' then redis.call('ZADD', holds, held_until, id) end
-local text = table.concat(ARGV, whole(now), at + 1, at + pieces)
-at = at + pieces
-local grant = { hold ~= '' and 'H' or 'F', held_until, '', quantity, whole(left - quantity), pool, user, request, text }
-for i = 1, 2 * worth do grant[9 + i] = ARGV[at + i] end
-redis.call('HSET', grants, id, cmsgpack.pack(grant))
-redis.call('RPUSH', ids, id)
-count('sold.' .. pool, quantity)
-count('claims', 1)
-if hold == '' then
-  for i = 10, #grant, 2 do count(grant[i], grant[i + 1]) end
+-- Grants by the names of their requests; those of this step join them.
+local first = {}
+if #asked > 0 then
+  local found = redis.call('HMGET', takers, unpack(asked))
+  for i, name in ipairs(asked) do
+    local packed = found[i] and redis.call('HGET', grants, found[i])
+    if packed then first[name] = { found[i], cmsgpack.unpack(packed) } end
+  end
 end
-record(most_records, 'claim', by, text)
-keep(retain_ms, grants, holds, ids)
-return { 'N', said(id, grant), step(epoch) }
+local function repeated(i)
+  local known = names[i] and first[names[i]]
+  if not known then return nil end
+  if known[2][4] ~= ARGV[of_claim(i) + 4] then return { 'M' } end
+  return { 'R', said(known[1], known[2]) }
+end
+
+local fresh = 0
+for i = 1, claims do
+  said_of[i] = repeated(i)
+  if not said_of[i] then fresh = fresh + 1 end
+end
+local refusal
+if failed then refusal = { 'C', failed }
+elseif opens ~= '' and now < tonumber(opens) then refusal = { 'E' }
+elseif ends ~= '' and now >= tonumber(ends) then refusal = { 'L' } end
+
+if fresh < claims then
+  -- Something is written: replicas are asked whether they have it, and it may be the first answer that they had not.
+  keep(retain_ms)
+end
+local steps
+if fresh > 0 and not refusal then
+  try_keys()
+  redis.call('LLEN', ids)
+  sweep(grants, holds, delay_ms, most_records)
+  local users, wanted = {}, { '#', 't:' .. pool }
+  for i = 1, claims do
+    if not said_of[i] then
+      users[i] = of_user(pool, ARGV[of_claim(i) + 2])
+      wanted[#wanted + 1] = users[i]
+    end
+  end
+  local have = {}
+  for i, value in ipairs(redis.call('HMGET', takers, unpack(wanted))) do have[wanted[i]] = tonumber(value or 0) end
+
+  local taken, granted, changed = 't:' .. pool, 0, {}
+  local to_takers, to_grants, to_ids, to_holds, sums, sold = {}, {}, {}, {}, {}, 0
+  local held_until = hold ~= '' and whole(now + hold) or ''
+  local function grant_one(i, quantity, left)
+    local claim = of_claim(i)
+    local id, user, request, by = ARGV[claim + 1], ARGV[claim + 2], ARGV[claim + 3], ARGV[claim + 5]
+    local text = table.concat(ARGV, whole(now), claim + 6, claim + 5 + pieces)
+    local grant = {
+      hold ~= '' and 'H' or 'F', held_until, '', ARGV[claim + 4], whole(left - quantity), pool, user, request, text,
+    }
+    for k = 1, worth do
+      local name, value = ARGV[worth_names + k], ARGV[claim + 5 + pieces + k]
+      grant[8 + 2 * k], grant[9 + 2 * k] = name, value
+      if hold == '' then
+        if tonumber(value) < exact then sums[name] = (sums[name] or 0) + tonumber(value) else count(name, value) end
+      end
+    end
+    have[taken], have[users[i]], have['#'] = have[taken] + quantity, have[users[i]] + quantity, have['#'] + 1
+    changed[users[i]] = true
+    granted, sold = granted + 1, sold + quantity
+    to_grants[#to_grants + 1] = id
+    to_grants[#to_grants + 1] = cmsgpack.pack(grant)
+    to_ids[#to_ids + 1] = id
+    if hold ~= '' then
+      to_holds[#to_holds + 1] = held_until
+      to_holds[#to_holds + 1] = id
+    end
+    if names[i] then
+      first[names[i]] = { id, grant }
+      to_takers[#to_takers + 1] = names[i]
+      to_takers[#to_takers + 1] = id
+    end
+    record(most_records, 'claim', by, text)
+    return { 'N', whole(left - quantity) }
+  end
+
+  for i = 1, claims do
+    -- The same request may stand before it in this step.
+    said_of[i] = said_of[i] or repeated(i)
+    if not said_of[i] then
+      local quantity = tonumber(ARGV[of_claim(i) + 4])
+      local share, left = math.max(0, per_user - have[users[i]]), math.max(0, stock - have[taken])
+      if have['#'] >= most then said_of[i] = { 'T' }
+      elseif quantity > share then said_of[i] = { 'S', whole(share) }
+      elseif quantity > left then said_of[i] = { 'G', whole(left) }
+      else said_of[i] = grant_one(i, quantity, left) end
+    end
+  end
+
+  if granted > 0 then
+    changed[taken], changed['#'] = true, true
+    for name in pairs(changed) do
+      to_takers[#to_takers + 1] = name
+      to_takers[#to_takers + 1] = whole(have[name])
+    end
+    redis.call('HSET', takers, unpack(to_takers))
+    redis.call('HSET', grants, unpack(to_grants))
+    redis.call('RPUSH', ids, unpack(to_ids))
+    if #to_holds > 0 then redis.call('ZADD', holds, unpack(to_holds)) end
+    count('sold.' .. pool, whole(sold))
+    count('claims', granted)
+    for name, sum in pairs(sums) do count(name, whole(sum)) end
+    keep(retain_ms, grants, holds, ids)
+    epoch, steps = step(epoch)
+  end
+end
+
+local answer = { whole(now), epoch, steps or '' }
+for i = 1, claims do answer[i + 3] = said_of[i] or refusal end
+return answer

@@ -1,15 +1,16 @@
--- All grants of a pool.
+-- Grants of a pool, a page of them in the order in which they were made. Nothing else is done meanwhile, so a page is small.
 --
 -- reads   ids · grants
 -- writes  when takers are forgotten: replicas are asked whether they have what was written
--- says    the grants
-keep(ARGV[1])
-local ids, grants = redis.call('LRANGE', KEYS[5], 0, -1), {}
-for first = 1, #ids, 1000 do
-  local last = math.min(#ids, first + 999)
-  local packed = redis.call('HMGET', KEYS[6], unpack(ids, first, last))
-  for i = 1, last - first + 1 do
-    if packed[i] then grants[#grants + 1] = said(ids[first + i - 1], cmsgpack.unpack(packed[i])) end
+-- says    how many ids the page had, then the grants
+local from, count = tonumber(ARGV[1]), tonumber(ARGV[2])
+keep(ARGV[3])
+local ids = redis.call('LRANGE', KEYS[5], from, from + count - 1)
+local page = { #ids }
+if #ids > 0 then
+  local packed = redis.call('HMGET', KEYS[6], unpack(ids))
+  for i, id in ipairs(ids) do
+    if packed[i] then page[#page + 1] = said(id, cmsgpack.unpack(packed[i])) end
   end
 end
-return grants
+return page
