@@ -192,9 +192,8 @@ pub(super) async fn claim(call: Call) -> Result<Reply, Reject> {
         return Err(Reject::field("quantity", &format!("1 to {MAX_STOCK}")));
     }
     let request = request_id(&body)?;
-    let random = Id::random().map_err(|_| Reject::new(Code::Internal, "no randomness"))?;
     let shared = &call.live.shared;
-    let (claimed, status, by) = take(&call, Kind::Drop, &id, async |drop: Thing<Field>| {
+    let (claimed, status, by) = take(&call, Kind::Drop, &id, async |drop: Rc<Thing<Field>>| {
         let status = drop.value.status.clone();
         let known = shared.sold_out.answer(
             &call.stream,
@@ -208,11 +207,11 @@ pub(super) async fn claim(call: Call) -> Result<Reply, Reject> {
             Some(Claimed::Refused(Refusal::SoldOut(_))) if over => Some(Claimed::Refused(Refusal::Late)),
             Some(claimed) => Some(claimed),
             None => {
-                let (pool, stock) = (drop.pool.clone(), drop.value.stock);
-                let claim = terms(&call, drop, &format!("c{random}"), quantity, request.clone());
+                let random = Id::random().map_err(|_| Reject::new(Code::Internal, "no randomness"))?;
+                let claim = terms(&call, &drop, &format!("c{random}"), quantity, request.clone());
                 let claimed = stale(shared.market.claim(claim).await)?;
                 if let Some(Claimed::Refused(Refusal::SoldOut(0))) = claimed {
-                    call.live.learn_sold_out(&call.stream, pool, stock);
+                    call.live.learn_sold_out(&call.stream, drop.pool.clone(), drop.value.stock);
                 }
                 claimed
             }
@@ -248,7 +247,7 @@ fn outcome(claimed: &Claimed) -> &'static str {
 }
 
 /// What the store needs to decide a claim.
-fn terms(call: &Call, drop: Thing<Field>, id: &str, quantity: u64, request: Option<String>) -> Claim {
+fn terms(call: &Call, drop: &Thing<Field>, id: &str, quantity: u64, request: Option<String>) -> Claim {
     let Thing { value: field, pool, checks, .. } = drop;
     let user = &call.caller.identity.user;
     let hold = field.hold_ms.map(|ms| format!(r#","holdMs":{ms}"#)).unwrap_or_default();
@@ -267,8 +266,8 @@ fn terms(call: &Call, drop: Thing<Field>, id: &str, quantity: u64, request: Opti
     };
     Claim {
         stream: call.stream.to_string(),
-        pool,
-        checks,
+        pool: pool.clone(),
+        checks: checks.clone(),
         id: id.to_owned(),
         user: user.id.to_string(),
         request,

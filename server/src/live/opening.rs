@@ -129,30 +129,40 @@ pub(super) struct Thing<T> {
     pub checks: Vec<Check>,
 }
 
+impl<T: DeserializeOwned> Thing<T> {
+    /// The thing of a field; `None` if it is none.
+    fn of(field: &str, text: Arc<str>) -> Option<Self> {
+        let checks = vec![
+            Check::Is(field.to_owned(), Some(text.to_string())),
+            Check::IsNot("status".to_owned(), Some("\"ended\"".to_owned())),
+        ];
+        let pool = Item::of(field, &text)?.pool.into();
+        Some(Self { value: serde_json::from_str(&text).ok()?, pool, text, checks })
+    }
+}
+
 /// Takes a step on a thing, with what this shard knows of it; again with what the store says, if that is something else.
 ///
 /// # Errors
 /// `not_found`, `ended`, `conflict`; and what the step says.
-pub(super) async fn take<T: DeserializeOwned, R>(
+pub(super) async fn take<T: DeserializeOwned + 'static, R>(
     call: &Call,
     kind: Kind,
     id: &str,
-    step: impl AsyncFn(Thing<T>) -> Result<Option<R>, Reject>,
+    step: impl AsyncFn(Rc<Thing<T>>) -> Result<Option<R>, Reject>,
 ) -> Result<R, Reject> {
     let (view, field) = (call.view()?, kind.field(id));
     for attempt in 0..ATTEMPTS {
-        let known = if attempt == 0 { view.field(&field) } else { None };
-        let text = match known {
-            Some(text) => text,
-            None => read(&call.live, &call.stream, &field).await?.ok_or_else(|| Reject::not_found(kind.name()))?,
+        let known = if attempt == 0 { view.understand(&field, |text| Thing::of(&field, text)) } else { None };
+        let thing = match known {
+            Some(known) => known,
+            None => {
+                let text = read(&call.live, &call.stream, &field).await?;
+                let thing = text.and_then(|text| Thing::of(&field, text));
+                Rc::new(thing.ok_or_else(|| Reject::not_found(kind.name()))?)
+            }
         };
-        let item = Item::of(&field, &text).ok_or_else(|| Reject::not_found(kind.name()))?;
-        let value = serde_json::from_str(&text).map_err(|_| Reject::not_found(kind.name()))?;
-        let checks = vec![
-            Check::Is(field.clone(), Some(text.to_string())),
-            Check::IsNot("status".to_owned(), Some("\"ended\"".to_owned())),
-        ];
-        if let Some(done) = step(Thing { value, pool: item.pool.to_string(), text, checks }).await? {
+        if let Some(done) = step(thing).await? {
             return Ok(done);
         }
     }

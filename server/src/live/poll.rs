@@ -106,8 +106,8 @@ pub(super) async fn vote(call: Call) -> Result<Reply, Reject> {
     let id = body.id("poll")?;
     let option: usize = body.get("option", "the number of an option, from 0")?;
     let closed = || Reject::new(Code::Closed, "the poll is closed");
-    let voted = take(&call, Kind::Poll, &id, async |poll: Thing<Poll>| {
-        let Poll { options, status, ends_at } = poll.value;
+    let voted = take(&call, Kind::Poll, &id, async |poll: Rc<Thing<Poll>>| {
+        let Poll { options, status, ends_at } = &poll.value;
         if option >= options.len() {
             return Err(Reject::field("option", &format!("0 to {}", options.len() - 1)));
         }
@@ -116,12 +116,12 @@ pub(super) async fn vote(call: Call) -> Result<Reply, Reject> {
         }
         let vote = Vote {
             stream: call.stream.to_string(),
-            pool: poll.pool,
-            checks: poll.checks,
+            pool: poll.pool.clone(),
+            checks: poll.checks.clone(),
             user: call.caller.identity.user.id.to_string(),
             option,
             options: options.len(),
-            ends: ends_at,
+            ends: *ends_at,
         };
         stale(call.live.shared.market.vote(vote).await)
     })

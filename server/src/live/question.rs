@@ -84,20 +84,20 @@ pub(super) async fn ask(call: Call) -> Result<Reply, Reject> {
 /// `question:upvote`
 pub(super) async fn upvote(call: Call) -> Result<Reply, Reject> {
     let id = named(&call, Kind::Question)?;
-    let (voted, field, text) = take(&call, Kind::Question, &id, async |question: Thing<Question>| {
+    let (voted, field, text) = take(&call, Kind::Question, &id, async |question: Rc<Thing<Question>>| {
         if question.value.status != "open" {
             return Err(Reject::new(Code::Closed, "the question is answered"));
         }
         let vote = Vote {
             stream: call.stream.to_string(),
-            pool: question.pool,
-            checks: question.checks,
+            pool: question.pool.clone(),
+            checks: question.checks.clone(),
             user: call.caller.identity.user.id.to_string(),
             options: 1,
             ..Vote::default()
         };
         let voted = stale(call.live.shared.market.vote(vote).await)?;
-        Ok(voted.map(|voted| (voted, Kind::Question.field(&id), question.text)))
+        Ok(voted.map(|voted| (voted, Kind::Question.field(&id), question.text.clone())))
     })
     .await?;
     let (Voted::Counted(votes), Some(item)) = (voted, Item::of(&field, &text)) else {

@@ -33,8 +33,10 @@ const MAX_GRANTS: usize = 200_000;
 
 /// The pools of which all is gone, for all shards of a gateway.
 #[derive(Debug, Default)]
-pub(super) struct SoldOut(Mutex<FxHashMap<Key, State>>);
+pub(super) struct SoldOut(Mutex<Pools>);
 
+/// By stream and pool.
+type Pools = FxHashMap<Box<str>, FxHashMap<Box<str>, State>>;
 /// Stream and pool.
 type Key = (Box<str>, Box<str>);
 
@@ -50,7 +52,7 @@ enum State {
 #[derive(Debug)]
 struct Known {
     /// By user and request.
-    grants: FxHashMap<Key, Grant>,
+    grants: FxHashMap<Box<str>, FxHashMap<Box<str>, Grant>>,
     /// What the counter stood at before they were read.
     returned: u64,
     /// Until then no hold can have come back.
@@ -60,7 +62,7 @@ struct Known {
 }
 
 impl SoldOut {
-    fn lock(&self) -> MutexGuard<'_, FxHashMap<Key, State>> {
+    fn lock(&self) -> MutexGuard<'_, Pools> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -73,14 +75,11 @@ impl SoldOut {
         now: u64,
     ) -> Option<Claimed> {
         let pools = self.lock();
-        if pools.is_empty() {
-            return None;
-        }
-        let State::Known(known) = pools.get(&(stream.into(), pool.into()))? else { return None };
+        let State::Known(known) = pools.get(stream)?.get(pool)? else { return None };
         if known.seen.elapsed() >= FRESH || now >= known.until {
             return None;
         }
-        let grant = request.and_then(|request| known.grants.get(&(user.into(), request.into())));
+        let grant = request.and_then(|request| known.grants.get(user)?.get(request));
         Some(match grant {
             Some(grant) if grant.quantity == quantity => Claimed::Repeat(grant.clone()),
             Some(_) => Claimed::Refused(Refusal::Mismatch),
@@ -94,35 +93,40 @@ impl SoldOut {
         if pools.is_empty() {
             return;
         }
-        pools.retain(|(of, pool), state| match state {
-            State::Known(known) if **of == *stream => {
-                known.seen = known.seen.max(asked);
-                value(totals, &returned(pool)) == known.returned
-            }
-            // Nobody counts for its stream here any more.
-            State::Known(known) => known.seen.elapsed() < FRESH,
-            State::Open(since) => since.elapsed() < PAUSE,
-            State::Learning => true,
+        pools.retain(|of, pools| {
+            pools.retain(|pool, state| match state {
+                State::Known(known) if **of == *stream => {
+                    known.seen = known.seen.max(asked);
+                    value(totals, &returned(pool)) == known.returned
+                }
+                // Nobody counts for its stream here any more.
+                State::Known(known) => known.seen.elapsed() < FRESH,
+                State::Open(since) => since.elapsed() < PAUSE,
+                State::Learning => true,
+            });
+            !pools.is_empty()
         });
     }
 
     /// Whether the caller is to read this pool: it is not known, and nobody is reading it.
     fn begin(&self, key: &Key, now: u64) -> bool {
         let mut pools = self.lock();
-        match pools.get(key) {
+        let (stream, pool) = key;
+        match pools.get(stream).and_then(|pools| pools.get(pool)) {
             Some(State::Learning) => return false,
             Some(State::Open(since)) if since.elapsed() < PAUSE => return false,
             Some(State::Known(known)) if known.seen.elapsed() < FRESH && now < known.until => return false,
             Some(State::Known(_) | State::Open(_)) => {}
-            None if pools.len() >= MAX_POOLS => return false,
+            None if pools.values().map(FxHashMap::len).sum::<usize>() >= MAX_POOLS => return false,
             None => {}
         }
-        pools.insert(key.clone(), State::Learning);
+        pools.entry(stream.clone()).or_default().insert(pool.clone(), State::Learning);
         true
     }
 
-    fn end(&self, key: Key, known: Option<Known>) {
-        self.lock().insert(key, known.map_or_else(|| State::Open(Instant::now()), State::Known));
+    fn end(&self, (stream, pool): Key, known: Option<Known>) {
+        let state = known.map_or_else(|| State::Open(Instant::now()), State::Known);
+        self.lock().entry(stream).or_default().insert(pool, state);
     }
 }
 
@@ -139,11 +143,14 @@ impl Known {
             GrantState::Final | GrantState::Returned => None,
         });
         let until = holds.min().unwrap_or(u64::MAX);
-        let named = grants.into_iter().filter_map(|grant| {
-            let request = grant.request.as_deref()?.into();
-            Some(((grant.user.as_ref().into(), request), grant))
-        });
-        Some(Self { grants: named.collect(), returned, until, seen })
+        let mut named = FxHashMap::<Box<str>, FxHashMap<Box<str>, Grant>>::default();
+        for grant in grants {
+            if let Some(request) = grant.request.as_deref() {
+                let (user, request) = (grant.user.as_ref().into(), request.into());
+                named.entry(user).or_default().insert(request, grant);
+            }
+        }
+        Some(Self { grants: named, returned, until, seen })
     }
 }
 

@@ -9,8 +9,9 @@
 //! ```
 
 use std::{
+    any::Any,
     cell::{Cell, RefCell},
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     rc::Rc,
     sync::Arc,
 };
@@ -35,6 +36,8 @@ pub const MESSAGE: &str = "chat:message";
 const DELETED: &str = "chat:deleted";
 /// Entries that are kept for sessions that come back soon.
 const RECENT_ENTRIES: usize = 512;
+/// Fields of which is kept what was read of them.
+const UNDERSTOOD: usize = 256;
 /// Bytes of their frames.
 const RECENT_BYTES: usize = 256 * 1024;
 /// Entries that wait until an earlier one is there. More are dropped, and read from the log afterwards.
@@ -73,8 +76,12 @@ pub struct View {
     reading: Cell<Reading>,
     /// What is due in it is being done.
     working: Cell<bool>,
+    understood: RefCell<Understood>,
     inner: RefCell<Inner>,
 }
+
+/// What was read of fields, by their names, with the texts that it was read of.
+type Understood = HashMap<Box<str>, (Arc<str>, Rc<dyn Any>)>;
 
 /// Whether the moderation is being read, and is to be read once more.
 #[derive(Debug, Clone, Copy, Default)]
@@ -137,6 +144,7 @@ impl View {
             moderation: RefCell::default(),
             reading: Cell::default(),
             working: Cell::default(),
+            understood: RefCell::default(),
             inner: RefCell::new(inner),
         }
     }
@@ -282,6 +290,23 @@ impl View {
     /// The JSON text of a state field.
     pub fn field(&self, name: &str) -> Option<Arc<str>> {
         self.inner.borrow().fields.get(name).cloned()
+    }
+
+    /// What a field means, read again only when it has another text; `read` gets the text.
+    pub(super) fn understand<T: 'static>(&self, name: &str, read: impl FnOnce(Arc<str>) -> Option<T>) -> Option<Rc<T>> {
+        let text = self.inner.borrow().fields.get(name).cloned()?;
+        let known =
+            self.understood.borrow().get(name).filter(|(of, _)| Arc::ptr_eq(of, &text)).map(|(_, it)| it.clone());
+        if let Some(known) = known.and_then(|known| known.downcast().ok()) {
+            return Some(known);
+        }
+        let it = Rc::new(read(text.clone())?);
+        let mut understood = self.understood.borrow_mut();
+        if understood.len() >= UNDERSTOOD {
+            understood.clear();
+        }
+        understood.insert(name.into(), (text, it.clone()));
+        Some(it)
     }
 
     /// All state fields.

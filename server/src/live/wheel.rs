@@ -225,12 +225,12 @@ pub(super) async fn spin(call: Call) -> Result<Reply, Reject> {
     let id = body.id("wheel")?;
     let request = request_id(&body)?;
     let random = Id::random().map_err(|_| Reject::new(Code::Internal, "no randomness"))?;
-    let (spun, status, most) = take(&call, Kind::Wheel, &id, async |wheel: Thing<Field>| {
+    let (spun, status, most) = take(&call, Kind::Wheel, &id, async |wheel: Rc<Thing<Field>>| {
         let (status, most) = (wheel.value.status.clone(), wheel.value.spins_per_user);
         let over = matches!(&*status, "closed" | "paused");
         let seed = if over { Some(Seed::default()) } else { seed(&call, &wheel.pool).await? };
         let seed = seed.ok_or_else(|| Reject::new(Code::Paused, "the wheel is paused"))?;
-        let spin = terms(&call, wheel, &seed, &format!("s{random}"), request.clone());
+        let spin = terms(&call, &wheel, &seed, &format!("s{random}"), request.clone());
         let spun = stale(call.live.shared.market.spin(spin).await)?;
         Ok(spun.map(|spun| (spun, status, most)))
     })
@@ -261,7 +261,7 @@ fn outcome(spun: &Spun) -> &'static str {
 }
 
 /// What the store needs to decide a spin.
-fn terms(call: &Call, wheel: Thing<Field>, seed: &Seed, id: &str, request: Option<String>) -> Spin {
+fn terms(call: &Call, wheel: &Thing<Field>, seed: &Seed, id: &str, request: Option<String>) -> Spin {
     let Thing { value: field, pool, checks, .. } = wheel;
     let user = &call.caller.identity.user;
     let (stream, wheel) = (&call.stream, &field.id);
@@ -286,8 +286,8 @@ fn terms(call: &Call, wheel: Thing<Field>, seed: &Seed, id: &str, request: Optio
     ];
     Spin {
         stream: stream.to_string(),
-        pool,
-        checks,
+        pool: pool.clone(),
+        checks: checks.clone(),
         id: id.to_owned(),
         user: user.id.to_string(),
         request,
