@@ -1,25 +1,32 @@
 //! Webhooks: what a ledger tells, sent to the servers that the operator named, in order, at least once. How far each has
 //! been told is kept beside the ledger, so another gateway goes on where one has stopped. It must never send to an
-//! address that came from anywhere but the configuration, nor follow one that an answer names.
+//! address that came from anywhere but the configuration, nor follow one that an answer names; and whatever a name of the
+//! configuration comes to mean, never to one where a machine's credentials are handed out.
 //!
 //! A body is signed with the shared secret: the header `Haat-Signature` is `v1=` and the HMAC-SHA-256, in hexadecimal, of
 //! the header `Haat-Timestamp`, a dot, and the body. `Haat-Delivery` is the same for every try of one event.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io,
+    net::SocketAddr,
     sync::Arc,
+    task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
-use futures::{StreamExt, stream::FuturesUnordered};
+use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use haat_adapter::{ReadAs, Record, StoreError};
 use hmac::{Hmac, Mac};
 use http::{Method, Request, Uri, header};
 use http_body_util::{BodyExt, Full};
 use hyper_rustls::HttpsConnector;
 use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
+    client::legacy::{
+        Client,
+        connect::{HttpConnector, dns::Name},
+    },
     rt::TokioExecutor,
 };
 use serde_json::Value;
@@ -27,7 +34,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::{
-    config::{Secret, Webhooks},
+    config::{Secret, Webhooks, network::is_for_webhooks},
     live::{Shared, fair::to_hex, hooks::Woken},
     metrics,
 };
@@ -52,7 +59,7 @@ const MAX_ANSWER: usize = 64 * 1024;
 /// Sends to one server.
 struct Sender {
     shared: Arc<Shared>,
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>,
     address: Uri,
     secret: Secret<String>,
     /// The name under which the ledgers are read.
@@ -81,11 +88,13 @@ pub fn senders(
     shared: &Arc<Shared>,
     config: &Webhooks,
     woken: Vec<Woken>,
-) -> std::io::Result<Vec<impl Future<Output = ()> + Send + use<>>> {
+) -> io::Result<Vec<impl Future<Output = ()> + Send + use<>>> {
     let mut senders = Vec::new();
     for (place, (address, woken)) in config.addresses.iter().zip(woken).enumerate() {
         let tls = hyper_rustls::HttpsConnectorBuilder::new().with_provider_and_native_roots(provider())?;
-        let connector = tls.https_or_http().enable_http1().build();
+        let mut http = HttpConnector::new_with_resolver(Resolver);
+        http.enforce_http(false);
+        let connector = tls.https_or_http().enable_http1().wrap_connector(http);
         let digest = to_hex(&Sha256::digest(address.to_string()));
         let sender = Sender {
             shared: shared.clone(),
@@ -98,6 +107,29 @@ pub fn senders(
         senders.push(sender.run(woken));
     }
     Ok(senders)
+}
+
+/// Finds the addresses of a host, those aside to which nothing may be sent.
+#[derive(Debug, Clone, Copy)]
+struct Resolver;
+
+impl tower::Service<Name> for Resolver {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = io::Error;
+    type Future = BoxFuture<'static, io::Result<Self::Response>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let good: Vec<SocketAddr> = found.filter(|address| is_for_webhooks(address.ip())).collect();
+            let none = || io::Error::other(format!("{name} is not a place for webhooks"));
+            if good.is_empty() { Err(none()) } else { Ok(good.into_iter()) }
+        })
+    }
 }
 
 fn provider() -> rustls::crypto::CryptoProvider {
@@ -324,6 +356,16 @@ mod tests {
     fn a_signature_is_the_one_that_is_described() {
         let expected = "1122767b193110cfec322b6f199b599edbf608ed087f2d27afb0b97d99523908";
         assert_eq!(sign("secret", "1", "{}"), expected);
+    }
+
+    #[tokio::test]
+    async fn a_name_that_means_a_forbidden_address_leads_nowhere() {
+        let find = |name: &str| tower::Service::call(&mut Resolver, name.parse().unwrap());
+        assert!(find("localhost").await.unwrap().all(|address| address.ip().is_loopback()));
+        // Whatever way it is written in.
+        for name in ["169.254.169.254", "2852039166", "0xa9fea9fe", "169.254.43518", "0"] {
+            assert!(find(name).await.is_err(), "{name}");
+        }
     }
 
     #[test]

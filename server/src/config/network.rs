@@ -1,4 +1,4 @@
-//! [`Network`]: an address or a block of addresses, as operators name proxies.
+//! [`Network`]: an address or a block of addresses, as operators name proxies. And which addresses nobody means.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
@@ -28,6 +28,22 @@ impl Network {
                 mine.to_bits() & mask == other.to_bits() & mask
             }
             _ => false,
+        }
+    }
+}
+
+/// Whether a webhook may go to an address. Not to those of a link, where clouds hand out the credentials of a machine
+/// (169.254.169.254 and its like), nor to one that is not the address of a machine. Loopback and private networks are where
+/// backends live.
+pub fn is_for_webhooks(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => {
+            let of_no_network = address.octets()[0] == 0;
+            !(address.is_link_local() || address.is_multicast() || address.is_broadcast() || of_no_network)
+        }
+        IpAddr::V6(address) => {
+            let metadata = address.segments() == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254];
+            !(address.is_unicast_link_local() || address.is_multicast() || address.is_unspecified() || metadata)
         }
     }
 }
@@ -62,6 +78,29 @@ impl fmt::Display for Network {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn webhooks_go_to_machines_and_never_to_what_knows_their_credentials() {
+        let refused = [
+            "169.254.169.254",
+            "169.254.170.2",
+            "::ffff:169.254.169.254",
+            "fe80::1",
+            "fd00:ec2::254",
+            "0.0.0.0",
+            "0.1.2.3",
+            "::",
+            "224.0.0.1",
+            "255.255.255.255",
+            "ff02::1",
+        ];
+        for address in refused {
+            assert!(!is_for_webhooks(address.parse().unwrap()), "{address}");
+        }
+        for address in ["127.0.0.1", "::1", "10.0.0.7", "192.168.1.5", "fd00::7", "203.0.113.9", "2001:db8::1"] {
+            assert!(is_for_webhooks(address.parse().unwrap()), "{address}");
+        }
+    }
 
     #[test]
     fn membership_is_by_the_leading_bits() {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use toml::Value;
 
-use super::Network;
+use super::{Network, network::is_for_webhooks};
 
 /// A key of the configuration.
 #[derive(Debug)]
@@ -375,7 +375,7 @@ impl Kind {
             Self::Secret => format!("a text of at least {SECRET_BYTES} bytes"),
             Self::RedisUrl => format!("a URL that begins with {}", REDIS_SCHEMES.join(", ")),
             Self::Origins => "a list of origins such as https://shop.example, without a path, or * alone".into(),
-            Self::Urls => "a list of URLs such as https://shop.example/hook, without a user".into(),
+            Self::Urls => "a list of URLs such as https://shop.example/hook, without a user, and not of a link or of many machines".into(),
             Self::Words => format!("a list of at most {MAX_WORDS} words of 1 to 32 of a-z 0-9 _ -"),
             Self::Networks => "a list of addresses and blocks such as 10.0.0.0/8".into(),
         }
@@ -490,9 +490,12 @@ fn is_host(text: &str) -> bool {
 /// A user in it would be shown wherever the address is.
 fn is_url(text: &str) -> bool {
     let Ok(uri) = text.parse::<http::Uri>() else { return false };
-    let host =
-        uri.authority().is_some_and(|authority| !authority.host().is_empty() && !authority.as_str().contains('@'));
-    host && matches!(uri.scheme_str(), Some("http" | "https"))
+    let Some(authority) = uri.authority() else { return false };
+    let (host, user) = (authority.host(), authority.as_str().contains('@'));
+    // A name is looked at again where it is looked up.
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse().ok();
+    let good = !host.is_empty() && !user && address.is_none_or(is_for_webhooks);
+    good && matches!(uri.scheme_str(), Some("http" | "https"))
 }
 
 fn is_word(text: &str) -> bool {
@@ -582,6 +585,11 @@ mod tests {
             ("reactions", "heart,Thumbs", false),
             ("reactions", "a b", false),
             ("webhooks.urls", "https://shop.example/hook?a=1,http://10.0.0.1:8080/", true),
+            ("webhooks.urls", "http://127.0.0.1:8080/hook,http://[::1]/", true),
+            ("webhooks.urls", "http://169.254.169.254/latest/meta-data/", false),
+            ("webhooks.urls", "http://[::ffff:169.254.169.254]/", false),
+            ("webhooks.urls", "http://[fe80::1]/", false),
+            ("webhooks.urls", "http://0.0.0.0:8080/", false),
             ("webhooks.urls", "ftp://shop.example/", false),
             ("webhooks.urls", "https://user:pass@shop.example/", false),
             ("webhooks.urls", "shop.example", false),
