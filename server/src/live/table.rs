@@ -32,6 +32,14 @@ pub struct Command {
     pub run: fn(Call) -> Answer,
 }
 
+impl Command {
+    /// The member with which a client names what it asks for, so that it can ask again; `None`: there is none.
+    pub fn own_name(&self) -> Option<&'static str> {
+        let mut names = self.takes.split(' ').map(|member| member.trim_end_matches('?'));
+        names.find(|name| matches!(*name, "requestId" | "clientId"))
+    }
+}
+
 /// Who may issue a command. A service may issue every command for its streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Who {

@@ -36,6 +36,7 @@ use crate::{
         body::{Body, is_id},
         command::Reply,
         reject::{Code, Reject, json},
+        table::{self, Command},
     },
 };
 use guard::Guard;
@@ -58,6 +59,10 @@ const MAX_ROOMS: usize = 64;
 const MAX_ROOM: usize = 256;
 /// Characters of an event's name.
 const MAX_EVENT: usize = 64;
+/// The header of a client's own name of what it asks for.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// Characters of an idempotency key, as of the names that it stands for.
+const MAX_KEY: usize = 64;
 /// Names that clients keep for themselves.
 const RESERVED: [&str; 6] =
     ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
@@ -80,6 +85,7 @@ pub fn router(shared: Arc<Shared>, config: &Config) -> Router {
         .route("/streams", get(streams))
         .route("/streams/{stream}", get(stream))
         .route("/streams/{stream}/history", get(history))
+        .route("/streams/{stream}/stats", get(stats))
         .route("/streams/{stream}/ledger", get(ledger))
         .route("/broadcast", post(broadcast))
         .fallback(async || Error(Reject::not_found("address")))
@@ -103,7 +109,10 @@ async fn cross_origin(State(origins): State<Origins>, request: Request, next: Ne
     if let Some(origin) = origin {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
-        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("authorization, content-type"));
+        headers.insert(
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            HeaderValue::from_static("authorization, content-type, idempotency-key"),
+        );
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("retry-after"));
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     }
@@ -292,12 +301,32 @@ async fn command(
     let run = async {
         let identity = api.user(&client)?;
         let _place = api.enter()?;
-        let body = text(body)?;
+        let body = named(&name, &headers, text(body)?)?;
         // Where a stream is wrong or missing, the command says so.
         let stream = Body::parse(&body)?.optional::<String>("stream", "").unwrap_or_default().unwrap_or_default();
         Ok::<_, Error>(Good(api.shared.command(identity, &name, &stream, body).await?))
     };
     if is_json(&headers) { run.await.into_response() } else { other_type() }
+}
+
+/// The body with what the header `Idempotency-Key` says: it is the client's own name of what it asks for, where the command
+/// takes one. Others can be repeated without it, and do not look at it.
+fn named(command: &str, headers: &HeaderMap, body: String) -> Result<String, Error> {
+    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let (Some(key), Some(member)) = (keys.next(), table::find(command).and_then(Command::own_name)) else {
+        return Ok(body);
+    };
+    let wrong = |wanted: &str| Error(Reject::field(IDEMPOTENCY_KEY, wanted));
+    let key = key.to_str().ok().filter(|key| (1..=MAX_KEY).contains(&key.len()) && keys.next().is_none());
+    let key = key.ok_or_else(|| wrong("1 to 64 plain characters"))?;
+    match Body::parse(&body)?.optional::<Value>(member, "")? {
+        None => {}
+        Some(named) if named == key => return Ok(body),
+        Some(_) => return Err(wrong(&format!("the same as \"{member}\""))),
+    }
+    let rest = body.trim_start().trim_start_matches('{').trim_start();
+    let comma = if rest.starts_with('}') { "" } else { "," };
+    Ok(format!(r#"{{"{member}":{}{comma}{rest}"#, json(key)))
 }
 
 #[derive(Deserialize)]
@@ -371,6 +400,14 @@ async fn history(State(api): Context, Path(stream): Path<String>, client: Client
         body["limit"] = limit.into();
     }
     Ok(Good(api.shared.command(identity, "stream:history", &stream, body.to_string()).await?))
+}
+
+/// `GET /v1/streams/<id>/stats`: as the command `stream:stats`.
+async fn stats(State(api): Context, Path(stream): Path<String>, client: Client) -> Answer {
+    let identity = api.user(&client)?;
+    let _place = api.enter()?;
+    let body = serde_json::json!({ "stream": id(&stream)? }).to_string();
+    Ok(Good(api.shared.command(identity, "stream:stats", &stream, body).await?))
 }
 
 /// `GET /v1/streams/<id>/ledger`: for the stream's staff and services.

@@ -49,7 +49,16 @@ fn operation(command: &Command) -> Value {
         Who::Supplier => "The stream's supplier, and services.",
         Who::Staff => "The stream's supplier and moderators, and services.",
     };
+    let key = command.own_name().map(|name| {
+        json!({
+            "name": "Idempotency-Key", "in": "header", "required": false,
+            "description": format!("In place of `{name}`: who asks again under the same one gets the first answer."),
+            "schema": { "type": "string", "minLength": 1, "maxLength": 64 },
+        })
+    });
+    let parameters: Vec<Value> = key.into_iter().collect();
     json!({
+        "parameters": parameters,
         "operationId": command.name.replace(':', "_"),
         "summary": command.doc,
         "description": who,
@@ -188,6 +197,15 @@ fn reads() -> Map<String, Value> {
             "Reads the state of a stream.",
             json!([stream()]),
             vec![("state", true, reference("StreamState")), ("ledgerKey", true, next())],
+        ),
+    );
+    paths.insert(
+        "/v1/streams/{stream}/stats".to_owned(),
+        read(
+            "read_stats",
+            "Tells how the stream goes, for its staff and services.",
+            json!([stream()]),
+            vec![("stats", true, schema("stats"))],
         ),
     );
     paths.insert(
