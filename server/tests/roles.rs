@@ -90,6 +90,8 @@ enum Asker {
     Stranger,
     Viewer,
     OtherSupplier,
+    OtherModerator,
+    OtherService,
     Moderator,
     Supplier,
     Service,
@@ -111,7 +113,7 @@ fn wanted(asker: Asker, command: &str, http: bool) -> Option<&'static str> {
     }
     match asker {
         Guest if MEMBERS.contains(&command) => Some("unauthorized"),
-        Stranger if !http => Some("not_joined"),
+        Stranger | OtherService if !http => Some("not_joined"),
         _ => None,
     }
 }
@@ -151,10 +153,14 @@ async fn every_role_may_what_the_contract_says_on_sockets() {
     check(Asker::Guest, &mut guest).await;
     check(Asker::Stranger, &mut world.user("stranger-2").await).await;
     check(Asker::Viewer, &mut world.viewer("ana").await).await;
-    let auth = json!({ "token": token("rival", "supplier", &["other"]) });
-    let mut rival = Client::connect(world.address, &auth).await;
-    rival.join("main").await;
-    check(Asker::OtherSupplier, &mut rival).await;
+    for (asker, role) in [(Asker::OtherSupplier, "supplier"), (Asker::OtherModerator, "moderator")] {
+        let auth = json!({ "token": token(&format!("other-{role}"), role, &["other"]) });
+        let mut other = Client::connect(world.address, &auth).await;
+        other.join("main").await;
+        check(asker, &mut other).await;
+    }
+    let auth = json!({ "token": token("other-shop", "service", &["other"]) });
+    check(Asker::OtherService, &mut Client::connect(world.address, &auth).await).await;
     check(Asker::Moderator, &mut world.member("mod", "moderator").await).await;
     // A service need not join.
     let auth = json!({ "token": token("shop", "service", &["main"]) });
@@ -171,6 +177,8 @@ async fn every_role_may_what_the_contract_says_over_http() {
         (Asker::Viewer, token("ana", "viewer", &[])),
         (Asker::Stranger, token("bo", "viewer", &[])),
         (Asker::OtherSupplier, token("rival", "supplier", &["other"])),
+        (Asker::OtherModerator, token("guard", "moderator", &["other"])),
+        (Asker::OtherService, token("other-shop", "service", &["other"])),
         (Asker::Moderator, token("mod", "moderator", &["main"])),
         (Asker::Supplier, token("supplier", "supplier", &["main"])),
         (Asker::Service, token("shop", "service", &["main"])),

@@ -4,7 +4,7 @@ mod support;
 
 use haat_adapter::memory::{Engine, Limits};
 use serde_json::{Value, json};
-use support::{Client, World};
+use support::{Client, World, token};
 
 async fn until(host: &mut Client, holds: impl Fn(&Value) -> bool) -> Value {
     support::patiently("the numbers", async {
@@ -57,6 +57,14 @@ async fn the_numbers_are_those_of_all_gateways() {
     assert!(stats["messagesPerSecond"].as_f64().is_some_and(|rate| rate > 0.0), "{stats}");
     assert_eq!((&stats["claims"], &stats["revenue"], &stats["spins"]), (&json!(0), &json!([]), &json!(0)));
     assert_eq!(ana.code("stream:stats", json!({})).await, "forbidden");
+    let (path, service) = ("/v1/streams/main/stats", token("shop", "service", &["main"]));
+    let read = one.get(path, Some(&service)).await;
+    assert_eq!((read.status, &read.json()["stats"]["messages"]), (200, &json!(11)), "over HTTP it is the same");
+    let (other_shop, viewer) = (token("shop", "service", &["other"]), token("ana", "viewer", &[]));
+    for (token, status) in [(Some(&*other_shop), 403), (Some(&*viewer), 403), (None, 401)] {
+        assert_eq!(one.get(path, token).await.status, status);
+    }
+    assert_eq!(one.get("/v1/streams/none/stats", Some(&token("shop", "service", &["*"]))).await.status, 404);
     host.ok("stream:end", json!({})).await;
     assert_eq!(host.ok("stream:stats", json!({})).await["stats"]["messages"], 11, "after the end as well");
 }

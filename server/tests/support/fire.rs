@@ -1,4 +1,5 @@
 //! Five thousand claims of two thousand users for a hundred units, through two gateways.
+#![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::print_stdout, reason = "a test that fails shows its seed")]
 
 use std::{
@@ -12,7 +13,7 @@ use super::{Client, live::product, token};
 
 const USERS: u64 = 2_000;
 const CLAIMS: u64 = 5_000;
-const STOCK: u64 = 100;
+pub const STOCK: u64 = 100;
 const SHARE: u64 = 3;
 const TASKS: u64 = 16;
 
@@ -29,7 +30,7 @@ pub fn seed() -> u64 {
 }
 
 /// Scatters a number: the same ones for the same seed.
-fn scatter(seed: u64, number: u64) -> u64 {
+pub fn scatter(seed: u64, number: u64) -> u64 {
     let mut x = seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -37,9 +38,10 @@ fn scatter(seed: u64, number: u64) -> u64 {
 }
 
 /// What a user asks for: the requests' names, and how many.
-type Asked = Vec<(String, u64)>;
+pub type Asked = Vec<(String, u64)>;
 
-fn asks(seed: u64) -> HashMap<u64, Asked> {
+/// What everybody asks for, by the user's number.
+pub fn asks(seed: u64) -> HashMap<u64, Asked> {
     let mut asks = HashMap::<u64, Asked>::new();
     for number in 0..CLAIMS {
         let random = scatter(seed, number);
