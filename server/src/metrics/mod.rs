@@ -10,10 +10,15 @@
 pub mod process;
 pub mod table;
 
-use std::{cell::Cell, sync::OnceLock, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    sync::OnceLock,
+    time::Duration,
+};
 
 use metrics::{Counter, Gauge, Histogram};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use rustc_hash::FxHashMap;
 use tokio::time::MissedTickBehavior;
 
 use crate::{close::CloseReason, hub::Passing, room::Rooms};
@@ -143,10 +148,30 @@ impl ShardMetrics {
     }
 }
 
+/// Handles of what is counted with every command: the recorder takes longer to find one than to count. Each thread has its
+/// own; they are as many as their labels, which are few.
+#[derive(Default)]
+struct Kept {
+    counters: FxHashMap<[&'static str; 3], Counter>,
+    histograms: FxHashMap<&'static str, Histogram>,
+}
+
+thread_local! {
+    static KEPT: RefCell<Kept> = RefCell::default();
+}
+
+/// Counts one more, in the counter of this key; `find` asks the recorder for it.
+fn count(key: [&'static str; 3], find: impl FnOnce() -> Counter) {
+    KEPT.with_borrow_mut(|kept| kept.counters.entry(key).or_insert_with(find).increment(1));
+}
+
 /// Something was refused or ignored, and no session ended for it. The layers: `edge` for connections, `http` for requests,
 /// `engine` and `socket` for packets, `connect` for tokens and namespaces, `command` for commands.
 pub fn refused(layer: &'static str, reason: &'static str) {
-    metrics::counter!("haat_rejects_total", "layer" => layer, "reason" => reason).increment(1);
+    count(
+        ["haat_rejects_total", layer, reason],
+        || metrics::counter!("haat_rejects_total", "layer" => layer, "reason" => reason),
+    );
 }
 
 /// A request was passed on to another gateway, or could not be.
@@ -161,13 +186,24 @@ pub fn taken(outcome: &'static str) {
 
 /// A command came to an answer: `ok`, or the code of the error.
 pub fn command(name: &'static str, outcome: &'static str, took: Duration) {
-    metrics::counter!("haat_commands_total", "command" => name, "outcome" => outcome).increment(1);
-    metrics::histogram!("haat_command_seconds", "command" => name).record(took.as_secs_f64());
+    count(
+        ["haat_commands_total", name, outcome],
+        || metrics::counter!("haat_commands_total", "command" => name, "outcome" => outcome),
+    );
+    KEPT.with_borrow_mut(|kept| {
+        let seconds = kept.histograms.entry(name);
+        seconds
+            .or_insert_with(|| metrics::histogram!("haat_command_seconds", "command" => name))
+            .record(took.as_secs_f64());
+    });
 }
 
 /// Somebody wanted units of a drop. They were decided by the `store`, or by what this `gateway` knew already.
 pub fn claim(outcome: &'static str, by: &'static str) {
-    metrics::counter!("haat_claims_total", "outcome" => outcome, "by" => by).increment(1);
+    count(
+        ["haat_claims_total", outcome, by],
+        || metrics::counter!("haat_claims_total", "outcome" => outcome, "by" => by),
+    );
 }
 
 /// Somebody turned a wheel.
