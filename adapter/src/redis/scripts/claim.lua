@@ -145,6 +145,6 @@ if fresh > 0 and not refusal then
   end
 end
 
-local answer = { whole(now), epoch, steps or '' }
+local answer = { whole(now), epoch, steps and whole(steps) or '' }
 for i = 1, claims do answer[i + 3] = said_of[i] or refusal end
 return answer
