@@ -6,10 +6,29 @@ import { desktop, type Look, shot, test } from './show';
 
 const offers = (page: Page) => page.getByTestId('offer');
 
+/** What the reactions' buttons lie on top of, that one should read or press. */
+const covered = (page: Page) =>
+  page.evaluate(() => {
+    /** What can be seen of it: offers scroll. */
+    const seen = (part: Element) => {
+      const { left, right, top, bottom } = part.getBoundingClientRect();
+      const end = part.closest('.deck')?.getBoundingClientRect().bottom ?? bottom;
+      return { left, right, top, bottom: Math.min(bottom, end) };
+    };
+    const boxes = (selector: string) => [...document.querySelectorAll(selector)].map((part) => [part, seen(part)] as const);
+    const rail = boxes('.faces > button');
+    const parts = boxes('[data-testid=offer], [data-testid=pinned-message], [data-testid=news] p');
+    const hit = (a: ReturnType<typeof seen>, b: ReturnType<typeof seen>) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+    if (rail.length < 2) return ['no buttons'];
+    return parts.filter(([, box]) => rail.some(([, button]) => hit(box, button))).map(([part]) => part.textContent);
+  });
+
 for (const [name, look] of [
   ['phone-light', {}],
   ['phone-dark', { colorScheme: 'dark' }],
   ['phone-hindi', { locale: 'hi-IN' }],
+  ['phone-flat', { viewport: { width: 640, height: 360 } }],
+  ['tablet', { viewport: { width: 768, height: 1024 } }],
   ['desktop-light', { viewport: desktop }],
   ['desktop-dark', { viewport: desktop, colorScheme: 'dark' }],
 ] as [string, Look][]) {
@@ -28,6 +47,7 @@ for (const [name, look] of [
     tell('chat:pinned', { message });
     await page.getByTestId('heart').click();
     await shot(page, `full-${name}`);
+    expect(await covered(page)).toEqual([]);
     tell('notice', { text: 'The next drop opens in five minutes: peacock blue, only 20 pieces.' });
     tell('wheel:won', { wheel: 'w1', user: { id: 'f', name: 'Fatima S' }, prize: wheel.prizes[0] });
     await expect(page.getByTestId('news')).not.toBeEmpty();

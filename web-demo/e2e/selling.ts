@@ -35,6 +35,7 @@ export async function prepareWheel(host: Page, title: string, prizes: { label: s
   await tab(host, 'Wheel');
   await host.getByLabel('Name of the wheel').fill(title);
   for (const [i, { label, stock }] of prizes.entries()) {
+    if (!(await host.getByLabel(`Prize ${i + 1}`).count())) await host.getByRole('button', { name: 'Add a prize' }).click();
     await host.getByLabel(`Prize ${i + 1}`).fill(label);
     await host
       .getByLabel('How many')

@@ -19,13 +19,13 @@ export interface Look {
   inject?: (injected: Injected) => void;
   reducedMotion?: 'reduce';
   locale?: string;
+  deviceScaleFactor?: number;
 }
 
 let shows = 0;
 
 /** One stream and everybody who looks at it. */
 export class Show<At extends Door = Gateway> {
-  readonly stream = `show-${process.pid}-${++shows}`;
   private readonly contexts: BrowserContext[] = [];
   /** Errors of any page: a policy violation, an exception. Must stay empty. */
   readonly errors: string[] = [];
@@ -33,6 +33,7 @@ export class Show<At extends Door = Gateway> {
   constructor(
     readonly gateway: At,
     private readonly browser: Browser,
+    readonly stream = `show-${process.pid}-${++shows}`,
   ) {}
 
   viewer(person: Person | null, look: Look = {}): Promise<Page> {
@@ -63,12 +64,13 @@ export class Show<At extends Door = Gateway> {
   }
 
   private async open(path: string, person: Person | null, look: Look): Promise<Page> {
-    const { viewport = phone, colorScheme = 'light', reducedMotion, locale } = look;
+    const { viewport = phone, colorScheme = 'light', reducedMotion, locale, deviceScaleFactor } = look;
     const context = await this.browser.newContext({
       viewport,
       colorScheme,
       ...(reducedMotion && { reducedMotion }),
       ...(locale && { locale }),
+      ...(deviceScaleFactor && { deviceScaleFactor }),
     });
     this.contexts.push(context);
     if (look.inject) look.inject(await Injected.into(context));

@@ -38,7 +38,7 @@ export const en = {
     watching: 'Watching',
     duration: 'Live for',
     messages: 'Messages',
-    perMinute: 'per minute',
+    perMinute: (n: string) => `${n} in a minute`,
     reactions: 'Reactions',
     claims: 'Claims',
     revenue: 'Revenue',

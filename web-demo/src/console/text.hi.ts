@@ -40,7 +40,7 @@ export const hi: Terms = {
     watching: 'देख रहे हैं',
     duration: 'लाइव समय',
     messages: 'संदेश',
-    perMinute: 'प्रति मिनट',
+    perMinute: (n) => `एक मिनट में ${n}`,
     reactions: 'प्रतिक्रियाएँ',
     claims: 'बिक्री',
     revenue: 'आमदनी',
