@@ -69,17 +69,17 @@ impl Desk {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A claim has come. Says whether the caller is to see to a step.
-    fn enter(&self, pool: &Pool, waiting: Waiting) -> Result<bool, Waiting> {
+    /// A claim has come. Says whether the caller is to see to a step; `None`: too many wait, it is not taken.
+    fn enter(&self, pool: &Pool, waiting: Waiting) -> Option<bool> {
         let mut queues = self.lock();
         let queue = queues.entry(pool.clone()).or_default();
         if queue.waiting.len() >= QUEUE {
-            return Err(waiting);
+            return None;
         }
         queue.waiting.push_back(waiting);
         let begins = queue.steps < STEPS;
         queue.steps += usize::from(begins);
-        Ok(begins)
+        Some(begins)
     }
 
     /// The claims of the next step. Empty: there are none, and the step is over.
@@ -122,9 +122,9 @@ impl Core {
         let (answer, answered) = oneshot::channel();
         let gone = || StoreError::Unavailable("nobody decides it".to_owned());
         match self.desk.enter(&pool, Waiting { claim, since: Instant::now(), answer }) {
-            Ok(true) => drop(tokio::spawn(self.serve(pool))),
-            Ok(false) => {}
-            Err(_) => return Err(StoreError::Unavailable("too many claims wait for redis".to_owned())),
+            Some(true) => drop(tokio::spawn(self.serve(pool))),
+            Some(false) => {}
+            None => return Err(StoreError::Unavailable("too many claims wait for redis".to_owned())),
         }
         answered.await.map_err(|_| gone())?
     }

@@ -48,6 +48,7 @@ impl Remedy {
             Self::Ask => "ask",
             Self::Again => "again",
             Self::Move => "demoted",
+            Self::Unsure => "unconfirmed",
             Self::Probe => "timeout",
             Self::Reconnect => "lost",
         }

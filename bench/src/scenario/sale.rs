@@ -169,7 +169,7 @@ impl Sale {
                     }
                     Notice::Acked { refusal: Some(why), .. } if heard.tag == SUPPLIER => bail!("{event}: {why}"),
                     Notice::Lost(loss) => bail!("{event}: {loss}"),
-                    Notice::Acked { .. } | Notice::Connected => {}
+                    Notice::Acked { .. } | Notice::Connected | Notice::Packet { .. } => {}
                 }
             }
         }
@@ -215,7 +215,7 @@ impl Sale {
         while let Some(heard) = self.driver.next() {
             let user = heard.tag;
             match heard.notice {
-                Notice::Connected => {}
+                Notice::Connected | Notice::Packet { .. } => {}
                 Notice::Acked { refusal, reply } => {
                     let Some(under_way) = self.under_way.get_mut(user) else { continue };
                     *under_way -= 1;
