@@ -140,6 +140,12 @@ describe('a fleet in the middle of a show', { skip: missing }, () => {
       await until(`something to show: ${title}: ${expr}`, answered);
     }
 
+    // What the pages say to look at can be asked.
+    for (const page of runbooks().values()) {
+      const asked = all(page, /`([^`]+)`/g).filter((code) => /(haat|process)_[a-z]|^up\b/.test(code) && !code.includes('HAAT_'));
+      for (const expr of asked) await values(expr);
+    }
+
     await fleet.gateways[1].stop();
     const pending = async () => (await values('ALERTS{alertname="HaatGatewayDown"}')).length === 1;
     await until('an alert about a gateway that was killed', pending);
