@@ -60,6 +60,9 @@ for (const colorScheme of ['light', 'dark'] as const) {
     }
     await host.getByRole('button', { name: 'End stream' }).click();
     expect(await findings(host)).toEqual([]);
+    await host.getByRole('button', { name: 'End now' }).click();
+    await expect(host.getByTestId('moments')).toBeVisible();
+    expect(await findings(host), 'the summary').toEqual([]);
   });
 }
 

@@ -77,6 +77,22 @@ test('the log is the same after a reload and for everybody of the staff, the sal
   await expect.poll(() => texts(viewer)).toContain('sorry');
 });
 
+test('a moderator finds what a moderator may do, and nothing else', async ({ show }) => {
+  await show.onAir();
+  const viewer = await show.viewer(asha);
+  await expect(phase(viewer)).toHaveAttribute('data-phase', 'live');
+  const moderator = await show.moderator();
+  await expect(moderator.getByTestId('watching')).toHaveText('1');
+  const tabs = moderator.getByRole('tablist', { name: 'Run the show' }).getByRole('tab');
+  await expect(tabs).toHaveText(['Questions', 'Announce']);
+  await expect(moderator.getByRole('button', { name: 'End stream' })).toHaveCount(0);
+  await tab(moderator, 'Announce');
+  await moderator.getByLabel('Announcement to everybody').fill('Please be kind to each other');
+  await moderator.getByRole('button', { name: 'Announce', exact: true }).click();
+  await expect(viewer.getByText('Please be kind to each other')).toBeVisible();
+  await shot(moderator, 'console-moderator-desktop');
+});
+
 test('the summary has everything, and is the same at another machine', async ({ show }) => {
   const host = await show.onAir();
   await addProduct(host, 'Peacock saree', '2499');
