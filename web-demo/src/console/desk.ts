@@ -2,13 +2,18 @@
 import { writable } from 'svelte/store';
 import type { Commands, StreamCommand } from '../lib/commands';
 import type { Live } from '../lib/live';
-import type { CommandError } from '../lib/wire';
+import type { CommandError, WordAction } from '../lib/wire';
 import { Activity } from './activity';
 import { Held } from './held';
 import { type Get, Ledger } from './ledger';
 import { Prepared } from './prepared';
 import { Figures } from './series';
 import { Chronicle } from './story';
+
+export interface WordList {
+  words: string[];
+  action: WordAction;
+}
 
 export class Desk {
   readonly ledger: Ledger;
@@ -17,6 +22,8 @@ export class Desk {
   readonly held: Held;
   readonly figures: Figures;
   readonly prepared: Prepared;
+  /** The words that are not welcome, as far as the ledger tells. */
+  readonly wordList = writable<WordList | null>(null);
   /** Why the last command failed; null when one went through since. */
   readonly problem = writable<CommandError | null>(null);
 
@@ -27,6 +34,10 @@ export class Desk {
     this.ledger = new Ledger(live, get);
     this.activity = new Activity(this.ledger, live);
     this.held = new Held(live);
+    this.ledger.listen((records) => {
+      const set = records.findLast(({ kind }) => kind === 'words:set');
+      if (set) this.wordList.set(set.data as unknown as WordList);
+    });
     this.figures = new Figures(live);
     this.chronicle = new Chronicle(this.ledger, this.figures);
     this.prepared = new Prepared(live.streamId);

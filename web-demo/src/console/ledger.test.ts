@@ -1,3 +1,4 @@
+import { get } from 'svelte/store';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { FakeSocket, saree, setUpJoined } from '../lib/testing';
 import type { Trail } from './activity';
@@ -135,6 +136,16 @@ describe('the log', () => {
       ['muted', 'u1'],
       ['muted', undefined],
     ]);
+  });
+
+  it('tells which words are not welcome', async () => {
+    const server = shop();
+    server.write('words:set', { words: ['cheap'], action: 'mask' });
+    server.write('words:set', { words: ['fake', 'cheap'], action: 'hold' });
+    const { desk, done } = openConsole(server);
+    await settle();
+    expect(get(desk.wordList)).toEqual({ words: ['fake', 'cheap'], action: 'hold' });
+    expect(done()[0]).toBe('words fake, cheap Meena');
   });
 
   it('has what failed here too', async () => {
