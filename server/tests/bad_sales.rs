@@ -137,11 +137,8 @@ async fn stocks_that_are_none_or_change() {
     fail("BP12", &mut host, "drop:open", wrong.map(with).to_vec(), "bad_request", "drop").await;
     // Two open the same drop at once, on two gateways: one of them does.
     let mut rival = other.member("supplier", "supplier").await;
-    let bodies = [with(json!(2)), with(json!(9))];
-    let (one, two) = tokio::join!(
-        host.call("drop:open", &with_stream(&bodies[0])),
-        rival.call("drop:open", &with_stream(&bodies[1]))
-    );
+    let [small, large] = [2, 9].map(|stock| with_stream(&with(json!(stock))));
+    let (one, two) = tokio::join!(host.call("drop:open", &small), rival.call("drop:open", &large));
     let opened: Vec<&Value> = [&one, &two].into_iter().filter(|reply| reply["ok"] == true).collect();
     assert_eq!(opened.len(), 1, "BP12: {one} {two}");
     let refused = if one["ok"] == true { &two } else { &one };
