@@ -145,6 +145,10 @@ test('a message with an unwelcome word waits for the host', async ({ show }) => 
   await host.getByLabel('Words that are not welcome').fill('cheap, fake');
   await host.getByRole('button', { name: 'Use this list' }).click();
   await expect(host.getByRole('button', { name: 'Saved' })).toBeVisible();
+  // The list is there again after a reload: using it without a look would replace it by nothing.
+  await host.reload();
+  await tab(host, 'Announce');
+  await expect(host.getByLabel('Words that are not welcome')).toHaveValue('cheap, fake');
   await say(one, 'Is this a fake?');
   await expect(one.getByTestId('draft')).toHaveAttribute('data-state', 'held');
   await shot(one, 'held-phone');
