@@ -122,6 +122,20 @@ describe('the log', () => {
     expect([done(), isAway()]).toEqual([['notice one Meena'], false]);
   });
 
+  it('is not asked for while the connection is away, and read on after', async () => {
+    const server = shop();
+    const { socket, done } = openConsole(server);
+    await settle();
+    socket.down();
+    const before = server.asked.length;
+    server.write('user:ban', { user: 'u2', until: null });
+    await settle(30_000);
+    expect(server.asked).toHaveLength(before);
+    socket.up(true);
+    await settle();
+    expect(done()).toEqual(['banned u2 Meena']);
+  });
+
   it('offers to lift the sanction that holds, and no other', async () => {
     const server = shop();
     server.write('user:mute', { user: 'u1', until: 21 * hour });

@@ -3,7 +3,7 @@
  * record is handed on once, in order. It reads when something happens, and every few seconds for what is told to nobody.
  */
 import type { EventName } from '../lib/events';
-import type { Live } from '../lib/live';
+import type { Live, LiveState } from '../lib/live';
 import type { Person } from '../lib/wire';
 
 export interface LedgerRecord {
@@ -61,6 +61,9 @@ const telling: EventName[] = [
   'purchase',
 ];
 
+/** Without a stream there is no ledger; who is not let in need not ask. It is read on when that changes. */
+const isThere = ({ stream, phase }: LiveState) => stream !== null && ['waiting', 'live', 'ended'].includes(phase);
+
 export class Ledger {
   #after: string | null = null;
   #readers: ((records: readonly LedgerRecord[]) => void)[] = [];
@@ -76,10 +79,10 @@ export class Ledger {
   ) {
     for (const event of telling) live.on(event, () => this.soon());
     let wasThere = false;
-    live.subscribe(({ stream, phase }) => {
-      const isThere = stream !== null && phase !== 'reconnecting';
-      if (isThere && !wasThere) this.soon();
-      wasThere = isThere;
+    live.subscribe((state) => {
+      const is = isThere(state);
+      if (is && !wasThere) this.soon();
+      wasThere = is;
     });
   }
 
@@ -119,9 +122,8 @@ export class Ledger {
 
   async #read(): Promise<void> {
     this.#due = Infinity;
-    const { stream, me } = this.live.state;
-    // Viewers may not read it; without a stream there is none.
-    if (!stream || !this.live.token || me?.role === 'viewer') return;
+    // Viewers may not read it.
+    if (!isThere(this.live.state) || !this.live.token || this.live.state.me?.role === 'viewer') return;
     this.#isReading = true;
     let next = everyMs;
     try {
