@@ -2,7 +2,9 @@
 
 mod support;
 
+use serde_json::{Value, json};
 use support::{
+    World,
     echo::{ENGINE_IO, Echo},
     patiently,
     wire::{Polling, Seen, Wire, client_frame},
@@ -46,6 +48,40 @@ async fn a_close_packet_ends_a_session_that_polls() {
     session.forgotten().await;
 }
 
+/// The official client hands on what is in a body a moment after it has read it, but closes at a close packet at once. What
+/// came with it was then kept for the next connection, where the recovery brought it again: viewers who polled heard a message
+/// twice when their gateway drained.
+#[tokio::test]
+async fn what_is_left_for_a_client_that_polls_comes_before_the_close_packet_and_not_with_it() {
+    // So that the session is over here as soon as it goes on there.
+    let world = World::start(&[("HAAT_SHARDS", "1")]).await;
+    let polling = "/socket.io/?EIO=4&transport=";
+    let session = Polling::open(world.address, polling).await;
+    session.send("40").await;
+    let connected = connect_reply(&session.receive().await);
+    session.send(r#"420["no:such",{}]"#).await;
+    // It can go on elsewhere once it was saved.
+    patiently("recovery", async {
+        loop {
+            let other = Polling::open(world.address, polling).await;
+            other.send(&format!("40{}", json!({ "pid": connected["pid"] }))).await;
+            if connect_reply(&other.receive().await)["sid"] == connected["sid"] {
+                break;
+            }
+            other.send("1").await;
+        }
+    })
+    .await;
+    let left = session.receive().await;
+    assert!(left.starts_with("430[") && !left.contains('\u{1e}'), "{left}");
+    assert_eq!(session.receive().await, "1");
+    session.forgotten().await;
+}
+
+fn connect_reply(packet: &str) -> Value {
+    packet.strip_prefix("40").and_then(|reply| serde_json::from_str(reply).ok()).expect("an answer to CONNECT")
+}
+
 #[tokio::test]
 async fn a_server_that_stops_says_so_to_everybody() {
     let echo = Echo::start();
@@ -60,7 +96,7 @@ async fn a_server_that_stops_says_so_to_everybody() {
 
 #[tokio::test]
 async fn a_client_that_hangs_up_without_a_word_is_gone() {
-    let world = support::World::start(&[]).await;
+    let world = World::start(&[]).await;
     let watcher = &mut world.guest().await;
     let _supplier = world.supplier(&["main"]).await;
     watcher.join("main").await;

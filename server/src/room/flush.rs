@@ -319,7 +319,8 @@ fn write_socket(io: &TcpStream, outbox: &mut Outbox, counters: &Counters) -> Wri
 }
 
 /// Answers the GET that waits, if there is one and something to say. A session that is closing waits for its client to
-/// fetch the rest.
+/// fetch the rest, and then once more: the official client obeys a close packet before it hands on what came with it, which
+/// it then takes for the first words of its next connection.
 fn answer_poll(
     polling: &mut Polling,
     outbox: Option<&mut Outbox>,
@@ -329,20 +330,24 @@ fn answer_poll(
     let Some(parked) = polling.parked.take() else { return Written::Waiting };
     let frames = outbox.map(Outbox::drain).unwrap_or_default();
     let mut body = payload::encode(frames.iter());
-    if let Some(reason) = closing {
+    let mut done = Written::All;
+    match closing {
         // A client that has closed the session itself gets a noop, as from Node's server.
-        let last = if reason == CloseReason::TransportClose { "6" } else { "1" };
-        if !body.is_empty() {
-            body.push('\u{1e}');
+        Some(CloseReason::TransportClose) => {
+            if !body.is_empty() {
+                body.push('\u{1e}');
+            }
+            body.push('6');
         }
-        body.push_str(last);
-    } else if body.is_empty() && polling.probing {
-        body.push('6');
+        Some(_) if body.is_empty() => body.push('1'),
+        Some(_) => done = Written::Waiting,
+        None if body.is_empty() && polling.probing => body.push('6'),
+        None => {}
     }
     if body.is_empty() {
         polling.parked = Some(parked);
         return Written::Waiting;
     }
     counters.wrote(body.len());
-    if parked.send(body).is_err() { Written::Broken } else { Written::All }
+    if parked.send(body).is_err() { Written::Broken } else { done }
 }
