@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test lint unit pages browser clients fleet observe autobahn fuzz suites bench clean
+.PHONY: help run test lint unit pages browser clients fleet docker observe autobahn fuzz suites bench clean
 
 help: ## Shows this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -13,7 +13,7 @@ run: pages ## Builds all of it and starts a gateway with the demo pages, on the 
 	cargo build --release --bin haat
 	./target/release/haat serve --dev --demo web-demo/dist
 
-test: lint unit pages browser clients fleet observe fuzz autobahn suites ## Everything
+test: lint unit pages browser clients fleet docker observe fuzz autobahn suites ## Everything
 
 lint: ## Formatting, lints, forbidden dependencies, links
 	cargo fmt --all --check
@@ -39,6 +39,11 @@ clients: ## The official Socket.IO client against a real gateway
 fleet: ## haat beside Node's own servers on one Redis, with the official packages
 	cargo build --bin haat
 	.ci/fleet
+
+docker: pages ## The image and a fleet of containers, built and run; the manifests of Kubernetes
+	cargo build --release --bin haat
+	.ci/docker
+	.ci/k8s
 
 observe: ## Alerts, dashboard and runbooks against a fleet and a real Prometheus
 	cargo build --bin haat

@@ -6,12 +6,13 @@ import { promisify } from 'node:util';
 import { until } from '../../server/tests/clients/support/wait.js';
 
 const run = promisify(execFile);
-const PROMETHEUS = `http://127.0.0.1:${process.env.PROMETHEUS_PORT ?? 9095}`;
+/** Where Prometheus answers. */
+export const PROMETHEUS = `http://127.0.0.1:${process.env.PROMETHEUS_PORT ?? 9095}`;
 
 /** Where clients connect. */
 export const FLEET = `http://127.0.0.1:${process.env.PORT ?? 3000}`;
 /** Milliseconds in which containers come up, or a fleet finds itself again. */
-export const PATIENCE = 40_000;
+export const PATIENCE = 60_000;
 
 /** What the engine answers; an error if it fails. */
 export const docker = async (...parameters) => (await run('docker', parameters)).stdout.trim();

@@ -6,7 +6,7 @@ import { after, before, describe, test } from 'node:test';
 import { supplierToken } from '../../server/tests/clients/support/client.js';
 import { until } from '../../server/tests/clients/support/wait.js';
 import { Show, surely } from './crowd.js';
-import { FLEET, PATIENCE, complete, containers, crash, docker, healthy, inspect, process_of, prometheus } from './engine.js';
+import { FLEET, PATIENCE, PROMETHEUS, complete, containers, crash, docker, healthy, inspect, process_of, prometheus } from './engine.js';
 
 const VIEWERS = 60;
 const STOCK = 20;
@@ -41,6 +41,13 @@ describe('a fleet of containers', () => {
       assert.equal((await fetch(FLEET + path)).status, 404, path);
     }
     assert.equal((await fetch(FLEET)).headers.get('content-type'), 'text/html', 'the demo pages are there');
+  });
+
+  test('Prometheus watches for what the runbooks are about', async () => {
+    const answer = await fetch(`${PROMETHEUS}/api/v1/rules`);
+    const rules = (await answer.json()).data.groups.flatMap((group) => group.rules);
+    assert.ok(rules.length > 0);
+    assert.deepEqual(rules.filter(({ lastError }) => lastError), []);
   });
 
   test('viewers are spread over all gateways', async () => {
