@@ -61,6 +61,11 @@ async fn redis_sale(mode: Mode) -> Sale {
 }
 
 /// Gateways on a Cluster that is used for many cases, with names of their own.
+async fn cluster_fleet(cluster: Arc<Cluster>, case: &str) -> Fleet {
+    cluster_sale(cluster, case).await.fleet
+}
+
+/// The same, with what they sell.
 async fn cluster_sale(cluster: Arc<Cluster>, case: &str) -> Sale {
     let (prefix, channel_prefix) = (case.to_owned(), case.to_owned());
     let settings = RedisSettings { prefix, channel_prefix, ..RedisSettings::new(cluster.url()) };
@@ -148,22 +153,26 @@ market_cases!(classic_sale);
 market_cases!(sharded_sale);
 
 /// A cluster takes seconds to come up: the cases of a module share one.
-macro_rules! cluster {
-    ($($module:ident { $($case:ident),+ $(,)? })+) => {
-        mod redis_cluster {
+macro_rules! on_cluster {
+    ($fixture:ident, $name:ident, $($module:ident { $($case:ident),+ $(,)? })+) => {
+        mod $name {
             $(#[tokio::test]
             async fn $module() {
                 if crate::support::is_there() {
                     let cluster = std::sync::Arc::new(crate::Cluster::start());
                     $(println!("case {}", stringify!($case));
-                    crate::suite::$module::$case(crate::cluster_sale(cluster.clone(), stringify!($case)).await.fleet).await;)+
+                    crate::suite::$module::$case(crate::$fixture(cluster.clone(), stringify!($case)).await).await;)+
                 }
             })+
         }
     };
 }
 
+macro_rules! cluster { ($($cases:tt)+) => { on_cluster!(cluster_fleet, redis_cluster, $($cases)+); }; }
+macro_rules! cluster_sale { ($($cases:tt)+) => { on_cluster!(cluster_sale, redis_cluster_market, $($cases)+); }; }
+
 contract_cases!(cluster);
+market_cases!(cluster_sale);
 
 macro_rules! memory {
     ($fixture:ident, $name:ident, $($module:ident { $($case:ident),+ $(,)? })+) => {

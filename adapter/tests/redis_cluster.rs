@@ -8,6 +8,9 @@ mod fleet;
 #[macro_use]
 #[path = "support/gateway.rs"]
 mod gateway;
+#[allow(dead_code, reason = "the contract's cases use the rest")]
+#[path = "contract/sale.rs"]
+mod sale;
 mod support;
 
 use std::{
@@ -18,12 +21,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fleet::{Manner, chat, new, seqs, target, to_room};
+use fleet::{Manner, chat, new, seqs, set, target, to_room};
 use gateway::{Gateway, LONG, unavailable, until};
 use haat_adapter::{
-    Adapter, Health, LogRead, Position, Request, Store,
+    Adapter, Claim, Claimed, Health, LogRead, Market, Position, Refusal, Request, Store, StoreError, Terms,
     redis::{Mode, RedisSettings},
 };
+use sale::{POOL, STREAM, requested};
 use serde_json::json;
 use support::cluster::{Cluster, MASTERS};
 
@@ -180,6 +184,64 @@ redis_test!(
         let after = gateway.insist("after").await;
         assert_eq!(after.position, Position { seq: before.position.seq + 1, ..before.position.clone() });
         gateway.hears("after").await;
+    }
+);
+
+redis_test!(
+    /// A slot is on its way and back while a crowd takes what there is: exactly that is given, and nothing that was
+    /// acknowledged is lost.
+    sells_exactly_the_stock_while_a_slot_moves,
+    async || {
+        const STOCK: u64 = 60;
+        let cluster = Arc::new(Cluster::start());
+        let gateways = [Gateway::start(at(&cluster)).await, Gateway::start(at(&cluster)).await];
+        gateways[0].engine.append(set(STREAM, "status", Some(r#""live""#))).await.unwrap();
+        let slot: u16 = cluster.servers[0].command(&format!("CLUSTER KEYSLOT {}", key(STREAM, "meta")));
+        let moved = Arc::new(AtomicBool::new(false));
+        let terms = Terms { stock: STOCK, per_user: STOCK, ..Terms::default() };
+        let users: Vec<_> = (0..8)
+            .map(|user| {
+                let (engine, moved) = (gateways[user % 2].engine.clone(), moved.clone());
+                tokio::spawn(async move {
+                    let (mut granted, mut number) = (Vec::new(), 0);
+                    // Some is left for after the move.
+                    while number < 20 || !moved.load(Ordering::SeqCst) {
+                        let id = format!("c{user}-{number}");
+                        let claim = Claim { terms, ..requested(&format!("user {user}"), &id, &id) };
+                        match engine.claim(claim).await {
+                            Ok(Claimed::New(grant) | Claimed::Repeat(grant)) => granted.push(grant),
+                            Ok(Claimed::Refused(Refusal::SoldOut(0))) => {}
+                            Err(StoreError::Unavailable(_)) => continue,
+                            other => panic!("{other:?}"),
+                        }
+                        number += 1;
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                    granted
+                })
+            })
+            .collect();
+        let moving = cluster.clone();
+        let way = tokio::task::spawn_blocking(move || {
+            for _ in 0..2 {
+                let from = moving.owner_of(slot);
+                moving.move_slot(slot, from, (from + 1) % MASTERS, || {});
+            }
+        });
+        way.await.unwrap();
+        moved.store(true, Ordering::SeqCst);
+        let mut granted = Vec::new();
+        for user in users {
+            granted.extend(user.await.unwrap());
+        }
+        granted.sort_unstable_by_key(|grant| grant.id.clone());
+        let mut there = gateways[1].engine.grants(STREAM, POOL).await.unwrap();
+        there.sort_unstable_by_key(|grant| grant.id.clone());
+        assert_eq!(granted, there);
+        assert_eq!(there.len() as u64, STOCK);
+        let records = gateways[0].engine.ledger(STREAM, "", 10_000).await.unwrap();
+        assert_eq!(records.iter().filter(|record| *record.kind == *"claim").count() as u64, STOCK);
+        assert_eq!(gateways[0].engine.stats().rewound + gateways[1].engine.stats().rewound, 0);
     }
 );
 
