@@ -10,7 +10,7 @@ const run = promisify(execFile);
 export const PROMETHEUS = `http://127.0.0.1:${process.env.PROMETHEUS_PORT ?? 9095}`;
 
 /** Where clients connect. */
-export const FLEET = `http://127.0.0.1:${process.env.PORT ?? 3000}`;
+export const FLEET = `http://127.0.0.1:${process.env.FLEET_PORT ?? 3000}`;
 /** Milliseconds in which containers come up, or a fleet finds itself again. */
 export const PATIENCE = 60_000;
 
