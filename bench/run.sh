@@ -89,9 +89,9 @@ for figure in "${figures[@]}"; do
     burst) measure burst idle --connections 10000 --burst ;;
     idle) measure idle idle --connections 10000 ;;
     churn) measure churn churn --concurrent 64 ;;
-    claims) sale claims claims --users 1000 --window 4 ;;
+    claims) sale claims claims --users 1000 --window 8 ;;
     soldout) sale soldout soldout --users 1000 --window 16 --stock 100 --seconds 10 ;;
-    taps) sale taps taps --users 1000 --window 1 --count 5 ;;
+    taps) sale taps taps --users 1000 --window 1 --count 10 ;;
     *)
         echo "unknown figure: $figure" >&2
         exit 2
