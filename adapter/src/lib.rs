@@ -11,7 +11,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`memory`] | the embedded engine: one process, no Redis, the same semantics |
-//! | [`redis`](crate::redis) | the engine on Redis, its keys and channels, its scripts; the wire of Node's adapters |
+//! | [`crate::redis`] | the engine on Redis, its keys and channels, its scripts; the wire of Node's adapters |
 //! | [`market`] | what a sale asks for and is answered |
 //! | [`msgpack`] | how events cross Redis |
 //! | `message`, `store`, `lease` | what broadcasts, logs and leases are made of |

@@ -20,14 +20,14 @@
 macro_rules! pages {
     ($($page:ident)+) => { $(
         #[doc = concat!(
-            "[app]: super::app\n[app-recover]: super::app#recover\n[app-tokens]: super::app#tokens\n",
-            "[app-clock]: super::app#the-clock\n[app-commands]: super::app#commands\n[app-errors]: super::app#errors\n",
-            "[backend]: super::backend\n[ledger]: super::backend#check-a-wheel\n[webhooks]: super::backend#webhooks\n",
-            "[operate]: super::operate\n[redis]: super::operate#redis\n[deploys]: super::operate#rolling-deploys\n",
-            "[proxy]: super::operate#proxies\n",
-            "[configuration]: super::configuration\n[migrate]: super::migrate\n",
-            "[files]: super#files\n[docker]: super#files\n[haproxy]: super#files\n[runbook]: super#files\n",
-            "[metrics]: super::metrics\n[consumer]: super#files\n\n",
+            "[app]: crate::guide::app\n[app-recover]: crate::guide::app#recover\n[app-tokens]: crate::guide::app#tokens\n",
+            "[app-clock]: crate::guide::app#the-clock\n[app-commands]: crate::guide::app#commands\n[app-errors]: crate::guide::app#errors\n",
+            "[backend]: crate::guide::backend\n[ledger]: crate::guide::backend#check-a-wheel\n[webhooks]: crate::guide::backend#webhooks\n",
+            "[operate]: crate::guide::operate\n[redis]: crate::guide::operate#redis\n[deploys]: crate::guide::operate#rolling-deploys\n",
+            "[proxy]: crate::guide::operate#proxies\n",
+            "[configuration]: crate::guide::configuration\n[migrate]: crate::guide::migrate\n",
+            "[files]: crate::guide#files\n[docker]: crate::guide#files\n[haproxy]: crate::guide#files\n[runbook]: crate::guide#files\n",
+            "[metrics]: crate::guide::metrics\n[consumer]: crate::guide#files\n\n",
             include_str!(concat!("../guide/", stringify!($page), ".md"))
         )]
         pub mod $page {}

@@ -6,7 +6,7 @@
 //!
 //! - [`table`]: every key, with its default and what it means; the only place where a key is named
 //! - [`layers`]: collects the values of a run and remembers where each came from
-//! - [`reference`]: the same as a page for operators
+//! - [`mod@reference`]: the same as a page for operators
 //! - `raw`: the values as they are written; `check`: as the code uses them, and the rules between them
 //! - [`secret`], [`network`]: types of single values
 

@@ -52,7 +52,7 @@ fn plain(text: &str) -> String {
     let word = |word: &str| {
         let bare = word.trim_end_matches([',', '.', ';', ':']);
         let end = word.strip_prefix(bare).unwrap_or_default();
-        if bare.contains("://") || bare.contains('*') { format!("`{bare}`{end}") } else { word.to_owned() }
+        if bare.contains("://") || bare.contains(['*', '[']) { format!("`{bare}`{end}") } else { word.to_owned() }
     };
     text.split(' ').map(word).collect::<Vec<_>>().join(" ").replace('|', "\\|")
 }
@@ -72,6 +72,7 @@ mod tests {
     #[test]
     fn addresses_are_no_links() {
         assert_eq!(plain("such as https://shop.example, or * alone"), "such as `https://shop.example`, or `*` alone");
+        assert_eq!(plain("or [::]:3000"), "or `[::]:3000`");
         assert_eq!(plain("a | b"), "a \\| b");
     }
 }
