@@ -78,7 +78,7 @@ pub(crate) fn dial(
         while next < seats.len() && open < at_once {
             let role = target.role(seats[next].who, next, seats[next].joining)?;
             let source = target.source(next, seats.len());
-            match driver.dial(target.address, source, role, next) {
+            match driver.dial(target.address_of(next), source, role, next) {
                 Ok(_) => open += 1,
                 Err(error) => {
                     states[next] = State::Failed;

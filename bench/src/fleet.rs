@@ -8,17 +8,19 @@ use anyhow::{Context, bail};
 use crate::proc::Server;
 
 /// What would rightly hold back one client that plays a whole audience.
-const OFF: [&str; 6] = [
+const OFF: [&str; 8] = [
     "HAAT_LIMITS_ADDRESS_CONNECTIONS",
     "HAAT_LIMITS_ADDRESS_HANDSHAKES",
     "HAAT_LIMITS_USER_CONNECTIONS",
     "HAAT_LIMITS_EVENTS_PER_SECOND",
     "HAAT_LIMITS_CHAT_PER_SECOND",
     "HAAT_LIMITS_JOINS_PER_SECOND",
+    "HAAT_LIMITS_STAFF_PER_SECOND",
+    "HAAT_LIMITS_REACTIONS_PER_SECOND",
 ];
 
 /// How a fleet is started.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Plan {
     /// The gateways' program; the `haat` beside this one if none.
     pub(crate) program: Option<PathBuf>,
@@ -28,8 +30,10 @@ pub(crate) struct Plan {
     pub(crate) redis: bool,
     /// The secret of tokens.
     pub(crate) secret: String,
-    /// The core of all of them.
+    /// The core of the gateways.
     pub(crate) core: Option<usize>,
+    /// The core of their Redis.
+    pub(crate) redis_core: Option<usize>,
     /// Folder for what the gateways say.
     pub(crate) logs: Option<PathBuf>,
     /// Further variables of the gateways.
@@ -44,7 +48,6 @@ pub(crate) struct Gateway {
     /// Where clients connect.
     pub(crate) public: SocketAddr,
     /// Where its metrics are.
-    #[allow(dead_code)]
     pub(crate) private: SocketAddr,
 }
 
@@ -66,7 +69,7 @@ impl Fleet {
         if plan.gateways == 0 || (plan.gateways > 1 && !plan.redis) {
             bail!("several gateways need a Redis between them: --redis");
         }
-        let redis = if plan.redis { Some(start_redis(plan.core)?) } else { None };
+        let redis = if plan.redis { Some(start_redis(plan.redis_core)?) } else { None };
         let mut fleet = Self { gateways: Vec::new(), redis };
         for number in 0..plan.gateways {
             let gateway = fleet.gateway(plan, number)?;

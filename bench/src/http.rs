@@ -37,9 +37,34 @@ pub(crate) fn get(url: &str, token: Option<&str>) -> anyhow::Result<String> {
     Ok(body.to_owned())
 }
 
+/// The sum of a metric over those of its rows that have this label, such as `kind="own"`; every row has the empty one. `None`
+/// if there is no such row.
+pub(crate) fn metric(text: &str, name: &str, label: &str) -> Option<f64> {
+    let values = text.lines().filter_map(|line| {
+        let rest = line.strip_prefix(name)?;
+        let (labels, value) = match rest.strip_prefix('{') {
+            Some(labelled) => labelled.rsplit_once('}')?,
+            None if rest.starts_with(' ') => ("", rest),
+            None => return None,
+        };
+        let value = value.split_ascii_whitespace().next()?.parse::<f64>().ok()?;
+        labels.contains(label).then_some(value)
+    });
+    values.fold(None, |sum, value| Some(sum.unwrap_or(0.0) + value))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_metric_is_summed_over_its_labels() {
+        let text = "# HELP a b\na{x=\"1 }\"} 2\na{x=\"2\"} 3.5 17\nab 9\nb 1\n";
+        assert_eq!(metric(text, "a", ""), Some(5.5));
+        assert_eq!(metric(text, "a", "x=\"2\""), Some(3.5));
+        assert_eq!(metric(text, "b", ""), Some(1.0));
+        assert_eq!(metric(text, "c", ""), None);
+    }
 
     #[test]
     fn a_body_is_read_and_a_refusal_is_an_error() {

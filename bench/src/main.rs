@@ -48,7 +48,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use crate::progress::Progress;
 use crate::report::Found;
 use crate::scenario::compare::{CompareArgs, What};
-use crate::scenario::{Run, churn, claims, compare, fanout, idle, saturate, taps};
+use crate::scenario::{Run, bystander, churn, claims, compare, fanout, fleet as fleets, idle, saturate, taps, ticks};
 use crate::show::ShowArgs;
 
 /// Measures a Socket.IO server over WebSocket.
@@ -77,6 +77,14 @@ enum Command {
     Taps(Box<taps::TapsArgs>),
     /// fanout or saturate against the server and the limit in turns: share of the limit
     Compare(CompareArgs),
+    /// One gateway, one on Redis, and two, in turns: deliveries per CPU second of the gateways
+    Fleet(Box<fleets::FleetArgs>),
+    /// One gateway with the embedded engine and on Redis, in turns: how much later messages come
+    Path(Box<fleets::FleetArgs>),
+    /// Streams are busy on one gateway: what another one hears of it, where nobody watches them
+    Bystander(Box<bystander::BystanderArgs>),
+    /// What gateways ask of Redis when nothing happens, while viewers tap, and for a message
+    Ticks(Box<ticks::TicksArgs>),
     /// A rehearsal: a recorded show, a gateway killed, every promise checked, and what it costs
     Show(Box<ShowArgs>),
     /// Play the server of the limit (the scenarios start it themselves)
@@ -118,6 +126,10 @@ fn measure(cli: &Cli) -> anyhow::Result<bool> {
         Command::Soldout(args) => Found::Soldout(claims::run(args, true, &mut run)?),
         Command::Taps(args) => Found::Taps(taps::run(args, &mut run)?),
         Command::Compare(args) => Found::Compare(compare::run(args, &mut run)?),
+        Command::Fleet(args) => Found::Fleet(fleets::run(args, true, &mut run)?),
+        Command::Path(args) => Found::Path(fleets::run(args, false, &mut run)?),
+        Command::Bystander(args) => Found::Bystander(bystander::run(args, &mut run)?),
+        Command::Ticks(args) => Found::Ticks(ticks::run(args, &mut run)?),
         Command::Show(args) => Found::Show(Box::new(show::run(args, &mut run)?)),
         Command::LimitServer(_) => return Ok(true),
     };
@@ -143,6 +155,9 @@ fn options(command: &Command) -> Option<(bool, Option<&Path>)> {
             What::Fanout(args) => &args.target,
             What::Saturate(args) => &args.target,
         },
+        Command::Fleet(args) | Command::Path(args) => &args.fanout.target,
+        Command::Bystander(args) => &args.fanout.target,
+        Command::Ticks(args) => &args.target,
         Command::Show(args) => return Some((args.quiet, args.json.as_deref())),
         Command::LimitServer(_) => return None,
     };

@@ -23,7 +23,7 @@ const TICKS: f64 = 100.0;
 /// The process under test, if it is known.
 #[derive(Debug, Default)]
 pub(crate) struct Server {
-    pid: Option<u32>,
+    pids: Vec<u32>,
     child: Option<Child>,
 }
 
@@ -39,7 +39,12 @@ pub(crate) struct Memory {
 impl Server {
     /// A running process, or none.
     pub(crate) fn attached(pid: Option<u32>) -> Self {
-        Self { pid, child: None }
+        Self { pids: pid.into_iter().collect(), child: None }
+    }
+
+    /// Running processes that are one server.
+    pub(crate) fn of(pids: Vec<u32>) -> Self {
+        Self { pids, child: None }
     }
 
     /// Starts `command` with the shell, pinned to `core` (any core if none), and waits until `address` accepts
@@ -86,14 +91,14 @@ impl Server {
             }
         }
         let child = line.spawn().context("starting the server")?;
-        let mut server = Self { pid: Some(child.id()), child: Some(child) };
+        let mut server = Self { pids: vec![child.id()], child: Some(child) };
         server.wait_listening(address)?;
         Ok(server)
     }
 
-    /// Its process id; `None` if the process is not known.
+    /// Its (first) process id; `None` if the process is not known.
     pub(crate) fn pid(&self) -> Option<u32> {
-        self.pid
+        self.pids.first().copied()
     }
 
     /// Ends a process that was started here at once, as `kill -9`.
@@ -109,12 +114,13 @@ impl Server {
 
     /// CPU seconds used so far, user and kernel; `None` if the process is not known.
     pub(crate) fn cpu_seconds(&self) -> Option<f64> {
-        cpu_seconds(&self.pid?.to_string())
+        let seconds: Option<Vec<f64>> = self.pids.iter().map(|pid| cpu_seconds(&pid.to_string())).collect();
+        seconds.filter(|seconds| !seconds.is_empty()).map(|seconds| seconds.iter().sum())
     }
 
-    /// Memory now; `None` if the process is not known or not ours to look at.
+    /// Memory of the first process now; `None` if the process is not known or not ours to look at.
     pub(crate) fn memory(&self) -> Option<Memory> {
-        let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid?)).ok()?;
+        let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid()?)).ok()?;
         parse_rollup(&text)
     }
 

@@ -11,13 +11,16 @@ use serde::Serialize;
 
 use crate::load::{Latency, Outcome};
 use crate::proc::{self, Host};
+use crate::scenario::bystander::Bystander;
 use crate::scenario::churn::Churn;
 use crate::scenario::claims::Claims;
 use crate::scenario::compare::{Compare, Runs};
 use crate::scenario::fanout::Fanout;
+use crate::scenario::fleet::Fleets;
 use crate::scenario::idle::Idle;
 use crate::scenario::saturate::Saturate;
 use crate::scenario::taps::Taps;
+use crate::scenario::ticks::Ticks;
 use crate::show::Show;
 
 mod show;
@@ -42,6 +45,14 @@ pub(crate) enum Found {
     Taps(Taps),
     /// Of `compare`.
     Compare(Compare),
+    /// Of `fleet`.
+    Fleet(Fleets),
+    /// Of `path`.
+    Path(Fleets),
+    /// Of `bystander`.
+    Bystander(Bystander),
+    /// Of `ticks`.
+    Ticks(Ticks),
     /// Of `show`.
     Show(Box<Show>),
 }
@@ -84,6 +95,9 @@ pub(crate) fn print(found: &Found) -> io::Result<()> {
         Found::Claims(found) | Found::Soldout(found) => table.rows(found.rows(), found.others_busy()),
         Found::Taps(found) => table.rows(found.rows(), found.others_busy()),
         Found::Compare(found) => compare(&mut table, found),
+        Found::Fleet(found) | Found::Path(found) => table.rows(found.rows(), found.others_busy()),
+        Found::Bystander(found) => table.rows(found.rows(), found.others_busy()),
+        Found::Ticks(found) => table.rows(found.rows(), None),
         Found::Show(found) => show::show(&mut table, found),
     }
     io::stdout().lock().write_all(table.render().as_bytes())
@@ -117,6 +131,10 @@ pub(crate) fn clean(found: &Found) -> bool {
         Found::Churn(found) => found.failures == 0 && found.cycles > 0,
         Found::Claims(found) | Found::Soldout(found) => found.clean(),
         Found::Taps(found) => found.clean(),
+        Found::Fleet(found) | Found::Path(found) => found.clean(),
+        Found::Bystander(found) => found.clean(),
+        // It ends with an error where something is refused or lost.
+        Found::Ticks(_) => true,
         Found::Show(found) => found.verdict.clean(),
         Found::Compare(found) => match &found.runs {
             Runs::Fanout(pairs) => pairs.iter().all(|pair| pair.server.load.clean() && pair.limit.load.clean()),

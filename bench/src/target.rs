@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::client::Role;
 use crate::driver::{Driver, Waiting};
+use crate::fleet::{Fleet, Plan};
 use crate::limit::Variant;
 use crate::proc::{self, Server};
 use crate::template::{Template, Values};
@@ -157,6 +158,8 @@ pub(crate) enum Who {
 pub(crate) struct Target {
     /// Where it listens.
     pub(crate) address: SocketAddr,
+    /// Where the further gateways of a fleet listen.
+    others: Vec<SocketAddr>,
     /// Its process, if known.
     pub(crate) server: Server,
     /// Whether it is the limit server.
@@ -209,6 +212,7 @@ impl Target {
         };
         Ok(Self {
             address,
+            others: Vec::new(),
             server,
             limit,
             setup: optional(&pick(&args.setup, packets.setup), Template::event)?,
@@ -224,6 +228,42 @@ impl Target {
             publisher_auth: optional(&publisher_auth, Template::auth)?,
             mint: args.secret.as_deref().map(Mint::new),
         })
+    }
+
+    /// Starts a fleet and opens it as one server.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub(crate) fn fleet(args: &TargetArgs, plan: &Plan) -> anyhow::Result<(Self, Fleet)> {
+        let secret = args.secret.clone().map_or_else(new_secret, Ok)?;
+        let (core, redis_core) = (args.server_core, args.client_core);
+        let plan = Plan { secret: secret.clone(), core, redis_core, logs: None, ..plan.clone() };
+        let fleet = Fleet::start(&plan)?;
+        let mut addresses = fleet.gateways.iter().map(|gateway| gateway.public);
+        let first = addresses.next().context("a gateway")?;
+        let url = format!("ws://{first}/socket.io/");
+        let args = TargetArgs { url, secret: Some(secret), server_cmd: None, pid: None, limit: None, ..args.clone() };
+        let pids = fleet.gateways.iter().filter_map(|gateway| gateway.server.pid()).collect();
+        let target = Self { others: addresses.collect(), server: Server::of(pids), ..Self::open(&args)? };
+        Ok((target, fleet))
+    }
+
+    /// The same server, dialled at another of its addresses only.
+    pub(crate) fn at(self, address: SocketAddr) -> Self {
+        Self { address, others: Vec::new(), ..self }
+    }
+
+    /// The same server, with other names of rooms.
+    pub(crate) fn renamed(self) -> Self {
+        Self { prefix: format!("{}-b", self.prefix), ..self }
+    }
+
+    /// Where connection `n` goes: the gateways take turns.
+    pub(crate) fn address_of(&self, n: usize) -> SocketAddr {
+        match n % (self.others.len() + 1) {
+            0 => self.address,
+            place => self.others.get(place - 1).copied().unwrap_or(self.address),
+        }
     }
 
     /// An event loop that knows this server's events.

@@ -160,7 +160,7 @@ fn figure<T>(name: &'static str, pairs: &[Pair<T>], value: impl Fn(&T) -> f64) -
 }
 
 /// The middle value; the mean of the two middle ones of an even number; 0 of none.
-fn median(values: &[f64]) -> f64 {
+pub(super) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;

@@ -45,15 +45,23 @@ pub(crate) struct Fanout {
 /// # Errors
 /// If the options do not fit, the server does not let everyone in, or the run is interrupted.
 pub(crate) fn run(args: &FanoutArgs, run: &mut Run) -> anyhow::Result<Fanout> {
+    let target = Target::open(&args.target)?;
+    measure(args, &target, run)
+}
+
+/// The same with a server that is open already.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn measure(args: &FanoutArgs, target: &Target, run: &mut Run) -> anyhow::Result<Fanout> {
     if !(args.rate > 0.0 && args.seconds > 0.0 && args.warmup >= 0.0) {
         bail!("rate and seconds must be above 0");
     }
-    let target = Target::open(&args.target)?;
     let mut driver = target.driver(args.target.waiting, run.interrupted.clone())?;
     let patience = target::patience(&args.target);
     let mut audience = Audience::gather(
         &mut driver,
-        &target,
+        target,
         &args.audience,
         Check::All,
         (args.target.connecting, patience),

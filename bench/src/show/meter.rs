@@ -61,7 +61,7 @@ impl Far {
             while !done.load(Ordering::Relaxed) {
                 for (place, url) in urls.iter().enumerate() {
                     let text = http::get(url, None).unwrap_or_default();
-                    if let Some(seconds) = metric(&text, CPU)
+                    if let Some(seconds) = http::metric(&text, CPU, "")
                         && let Some(seen) = numbers.lock().unwrap_or_else(PoisonError::into_inner).get_mut(place)
                     {
                         *seen = Some(seen.map_or(seconds, |before: f64| before.max(seconds)));
@@ -80,32 +80,5 @@ impl Drop for Far {
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();
         }
-    }
-}
-
-/// The sum of a metric over its labels; `None` if there is none of that name.
-pub(crate) fn metric(text: &str, name: &str) -> Option<f64> {
-    let values = text.lines().filter_map(|line| {
-        let rest = line.strip_prefix(name)?;
-        let value = match rest.strip_prefix('{') {
-            Some(labelled) => labelled.rsplit_once('}')?.1,
-            None if rest.starts_with(' ') => rest,
-            None => return None,
-        };
-        value.split_ascii_whitespace().next()?.parse::<f64>().ok()
-    });
-    values.fold(None, |sum, value| Some(sum.unwrap_or(0.0) + value))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_metric_is_summed_over_its_labels() {
-        let text = "# HELP a b\na{x=\"1 }\"} 2\na{x=\"2\"} 3.5 17\nab 9\nb 1\n";
-        assert_eq!(metric(text, "a"), Some(5.5));
-        assert_eq!(metric(text, "b"), Some(1.0));
-        assert_eq!(metric(text, "c"), None);
     }
 }

@@ -236,6 +236,7 @@ impl House {
                     redis: args.redis,
                     secret: secret.clone(),
                     core: args.server_core,
+                    redis_core: args.server_core,
                     logs: args.server_logs.clone(),
                     variables: Vec::new(),
                 };
