@@ -8,7 +8,7 @@ import { demo, mint, type Person, secret } from './gateway';
 import { addProduct, prepareDrop } from './selling';
 import { phase, say, Show, shot, test, texts } from './show';
 
-const people: Person[] = ['Asha Rao', 'Ravi Kumar', 'Fatima S', 'Kiran Joshi', 'Leela Menon', 'Om Prakash'].map((name) => ({
+const people: Person[] = ['Asha Rao', 'Ravi Kumar', 'Fatima S', 'Kiran Joshi'].map((name) => ({
   sub: name.split(' ')[0]?.toLowerCase() ?? '',
   name,
 }));
@@ -54,13 +54,19 @@ test('a gateway is killed in the middle of a drop, and the show goes on', async 
     for (const person of people) {
       pages.push(await show.viewer(person));
       await expect(phase(pages.at(-1) as Page)).toHaveAttribute('data-phase', 'live');
-      if (pages.length > 3 && Math.min(...(await sessions(fleet))) > 1) break;
-      // The balancer takes turns: every other time one request more, so that the pages do not all come to the same gateway.
-      if (pages.length % 2) await fetch(fleet.url);
     }
-    expect(Math.min(...(await sessions(fleet)))).toBeGreaterThan(1);
+    // The balancer takes turns. Whoever came to the gateway that has too many connects anew, until there are some on both.
+    for (let turn = 0; Math.min(...(await sessions(fleet))) < 2; turn++) {
+      expect(turn, 'turns').toBeLessThan(100);
+      const page = pages[turn % pages.length] as Page;
+      await page.evaluate(() => window.haat?.live.reconnectAs(window.haat.live.token));
+      await expect(phase(page)).toHaveAttribute('data-phase', 'live');
+    }
     const everybody = [host, ...pages];
-    for (const page of everybody) await listen(page);
+    for (const page of everybody) {
+      await expect(phase(page)).toHaveText('');
+      await listen(page);
+    }
 
     const before = pages.map((_, i) => `before ${i}`);
     for (const [i, page] of pages.entries()) await say(page, before[i] as string);
