@@ -4,6 +4,7 @@
 #
 #   bench/run.sh             all figures
 #   bench/run.sh light idle  only these: room rooms light lights idle burst churn claims soldout taps
+#                            fleet path bystander ticks
 #
 # claims, soldout and taps start a redis-server of their own on REDIS_CORE, which is the generator's unless there is a
 # third one. SERVER_CORE (0), CLIENT_CORE (1), REPEAT (3) and PORT (3300) can be set. To measure another server, give its command
@@ -15,7 +16,7 @@ port=${PORT:-3300}
 repeat=${REPEAT:-3}
 results=bench/results
 figures=("$@")
-[ $# -gt 0 ] || figures=(light lights room rooms burst idle churn claims soldout taps)
+[ $# -gt 0 ] || figures=(light lights room rooms burst idle churn claims soldout taps fleet path bystander ticks)
 
 cargo build --release --quiet -p haat-bench
 if [ -z "${SERVER_CMD:-}" ]; then
@@ -80,6 +81,18 @@ sale() {
     stop_redis
 }
 
+# What a fleet costs: it is started by the scenario, the gateways on one core, their Redis on the generator's.
+fleet() {
+    local name=$1
+    shift
+    printf '\n== %s\n' "$name"
+    target/release/haat-bench "$@" --server-core "${SERVER_CORE:-0}" --client-core "${CLIENT_CORE:-1}" \
+        --json "$results/$name.json" || {
+        echo "haat-bench: $name: exit status $?" >&2
+        failed=1
+    }
+}
+
 for figure in "${figures[@]}"; do
     case $figure in
     room) measure room compare --repeat "$repeat" saturate --limit tick --rooms 1 --viewers 1000 ;;
@@ -92,6 +105,10 @@ for figure in "${figures[@]}"; do
     claims) sale claims claims --users 1000 --window 8 ;;
     soldout) sale soldout soldout --users 1000 --window 16 --stock 100 --seconds 10 ;;
     taps) sale taps taps --users 1000 --window 1 --count 10 ;;
+    fleet) fleet fleet fleet --repeat "$repeat" --viewers 1000 --rate 20 ;;
+    path) fleet path path --repeat "$repeat" --viewers 10 --rate 100 ;;
+    bystander) fleet bystander bystander --rooms 50 --viewers 1 --rate 100 ;;
+    ticks) fleet ticks ticks ;;
     *)
         echo "unknown figure: $figure" >&2
         exit 2
