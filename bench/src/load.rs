@@ -130,6 +130,7 @@ pub(crate) fn run(
     let server_cpu = server.cpu_seconds();
     let own_cpu = proc::own_cpu_seconds().unwrap_or(0.0);
     let machine_cpu = proc::machine_cpu_seconds();
+    let beside_cpu = server.beside_cpu_seconds();
     let start_ns = driver.now_ns() + LEAD_NS;
     let mut schedule = Schedule::new(start_ns, load.messages_per_second, load.span);
     let mut watch = Watch::new(load);
@@ -139,6 +140,7 @@ pub(crate) fn run(
     let server_cpu = server_cpu.zip(server.cpu_seconds()).map(|(before, after)| after - before);
     let own_cpu = proc::own_cpu_seconds().unwrap_or(0.0) - own_cpu;
     let machine_cpu = machine_cpu.zip(proc::machine_cpu_seconds()).map(|(before, after)| after - before);
+    let beside_cpu = server.beside_cpu_seconds() - beside_cpu;
     let wall_seconds = (driver.now_ns().saturating_sub(start_ns) as f64 / 1e9).max(1e-3);
     let listen_until_ns = driver.now_ns() + LISTEN_ON.as_nanos() as u64;
     while driver.now_ns() < listen_until_ns {
@@ -169,7 +171,7 @@ pub(crate) fn run(
         generator_busy: own_cpu / wall_seconds,
         others_busy: machine_cpu
             .zip(server_cpu)
-            .map(|(machine, server)| (machine - server - own_cpu).max(0.0) / wall_seconds),
+            .map(|(machine, server)| (machine - server - own_cpu - beside_cpu).max(0.0) / wall_seconds),
         generator_lag_p99_ms: Latency::of(&audience.publishers.take_lag()).p99_ms,
         stopped: watch.stopped,
     })

@@ -24,6 +24,7 @@ const TICKS: f64 = 100.0;
 #[derive(Debug, Default)]
 pub(crate) struct Server {
     pids: Vec<u32>,
+    beside: Vec<u32>,
     child: Option<Child>,
 }
 
@@ -39,12 +40,12 @@ pub(crate) struct Memory {
 impl Server {
     /// A running process, or none.
     pub(crate) fn attached(pid: Option<u32>) -> Self {
-        Self { pids: pid.into_iter().collect(), child: None }
+        Self { pids: pid.into_iter().collect(), beside: Vec::new(), child: None }
     }
 
-    /// Running processes that are one server.
-    pub(crate) fn of(pids: Vec<u32>) -> Self {
-        Self { pids, child: None }
+    /// Running processes that are one server, and others that work for it: their CPU time is nobody's.
+    pub(crate) fn of(pids: Vec<u32>, beside: Vec<u32>) -> Self {
+        Self { pids, beside, child: None }
     }
 
     /// Starts `command` with the shell, pinned to `core` (any core if none), and waits until `address` accepts
@@ -91,7 +92,7 @@ impl Server {
             }
         }
         let child = line.spawn().context("starting the server")?;
-        let mut server = Self { pids: vec![child.id()], child: Some(child) };
+        let mut server = Self { pids: vec![child.id()], beside: Vec::new(), child: Some(child) };
         server.wait_listening(address)?;
         Ok(server)
     }
@@ -116,6 +117,11 @@ impl Server {
     pub(crate) fn cpu_seconds(&self) -> Option<f64> {
         let seconds: Option<Vec<f64>> = self.pids.iter().map(|pid| cpu_seconds(&pid.to_string())).collect();
         seconds.filter(|seconds| !seconds.is_empty()).map(|seconds| seconds.iter().sum())
+    }
+
+    /// CPU seconds of what works for the server.
+    pub(crate) fn beside_cpu_seconds(&self) -> f64 {
+        self.beside.iter().filter_map(|pid| cpu_seconds_of(*pid)).sum()
     }
 
     /// Memory of the first process now; `None` if the process is not known or not ours to look at.

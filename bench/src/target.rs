@@ -244,7 +244,8 @@ impl Target {
         let url = format!("ws://{first}/socket.io/");
         let args = TargetArgs { url, secret: Some(secret), server_cmd: None, pid: None, limit: None, ..args.clone() };
         let pids = fleet.gateways.iter().filter_map(|gateway| gateway.server.pid()).collect();
-        let target = Self { others: addresses.collect(), server: Server::of(pids), ..Self::open(&args)? };
+        let redis = fleet.redis.iter().filter_map(|(redis, _)| redis.pid()).collect();
+        let target = Self { others: addresses.collect(), server: Server::of(pids, redis), ..Self::open(&args)? };
         Ok((target, fleet))
     }
 

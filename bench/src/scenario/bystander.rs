@@ -104,7 +104,7 @@ impl Bystander {
         rows
     }
 
-    /// Cores' worth of other processes, Redis among them.
+    /// Cores' worth of other processes.
     pub(crate) fn others_busy(&self) -> Option<f64> {
         self.busy.load.others_busy
     }

@@ -41,7 +41,7 @@ pub(crate) struct Fleets {
     share_of_embedded: Option<f64>,
     /// Median latency that the way through Redis adds, milliseconds.
     added_p50_ms: f64,
-    /// Cores' worth of CPU time that neither gateways nor generator had, in the worst run; Redis is one of them.
+    /// Cores' worth of CPU time that neither gateways, Redis nor generator had, in the worst run.
     others_busy: f64,
     /// Every round.
     rounds: Vec<Round>,
@@ -159,7 +159,7 @@ impl Fleets {
         rows
     }
 
-    /// Cores' worth of other processes, Redis among them.
+    /// Cores' worth of other processes.
     pub(crate) fn others_busy(&self) -> Option<f64> {
         Some(self.others_busy)
     }
