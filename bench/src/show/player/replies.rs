@@ -212,8 +212,16 @@ impl<S: Scene> Player<'_, S> {
         let taps = event == "reaction:send";
         if matches!(&*code, "unavailable" | "rate_limited" | "not_joined") && !taps && asked.tries < MAX_TRIES {
             let pause_ms = reply["error"]["retryAfterMs"].as_u64().unwrap_or(AGAIN_MS).clamp(50, 5_000);
-            self.stage.people[who].again.push_back(asked);
             let at_ns = self.driver.now_ns() + pause_ms * 1_000_000;
+            if code == "rate_limited" {
+                // That it comes later is the limit's doing: it is due when it is sent again.
+                *self.counts.errors.entry(format!("{event}: {code}, asked again")).or_default() += 1;
+                let number = asked.event.rsplit_once(" #").and_then(|(_, rest)| rest.split('"').next()?.parse().ok());
+                if let Some(due_ns) = number.and_then(|number: usize| self.said.get_mut(number)) {
+                    *due_ns = at_ns;
+                }
+            }
+            self.stage.people[who].again.push_back(asked);
             self.plan(at_ns, super::Task::Repeat(who));
             return Ok(());
         }
