@@ -41,7 +41,7 @@ pub use market::{
     Claim, Claimed, Grant, GrantState, Happening, Market, Note, Noted, Notes, RETURN_DELAY, ReadAs, Record, Refusal,
     Settle, Settled, Spin, Spun, Stake, Terms, Turn, Vote, Voted,
 };
-pub use message::{Broadcast, Event, Flags, Peer, Replies, Reply, Request, Target};
+pub use message::{Broadcast, Event, Flags, Peer, Progress, Replies, Reply, Request, Target};
 pub use store::{
     Append, Appended, Check, Counter, Entry, LogRead, Once, Pace, Position, SavedSession, SessionRoom, Share, Snapshot,
     Store, StoreError, Totals,

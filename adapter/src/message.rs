@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::mpsc::{self, error::TrySendError},
+    time::Instant,
+};
 
 /// An event as it crosses gateways: the JSON array of its name and arguments, and the binary attachments that
 /// its placeholders (`{"_placeholder":true,"num":n}`) stand for.
@@ -110,7 +113,17 @@ pub struct Replies {
 #[derive(Debug)]
 pub struct Reply {
     answers: mpsc::Sender<Vec<serde_json::Value>>,
+    progress: Option<mpsc::Sender<Progress>>,
     deadline: Instant,
+}
+
+/// What can be told of a [`Request::BroadcastAck`] before everybody has answered.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Progress {
+    /// So many clients were asked.
+    Receivers(usize),
+    /// One of them has answered.
+    Ack(serde_json::Value),
 }
 
 /// How long an asker waits who does not say.
@@ -119,7 +132,32 @@ const PATIENCE: Duration = Duration::from_secs(4);
 impl Reply {
     /// Makes a reply that sends into `answers`. Its deadline is in 4 s.
     pub fn new(answers: mpsc::Sender<Vec<serde_json::Value>>) -> Self {
-        Self { answers, deadline: Instant::now() + PATIENCE }
+        Self { answers, progress: None, deadline: Instant::now() + PATIENCE }
+    }
+
+    /// The same for an asker who wants to hear of answers as they come.
+    #[must_use]
+    pub fn telling(self, progress: mpsc::Sender<Progress>) -> Self {
+        Self { progress: Some(progress), ..self }
+    }
+
+    /// Tells how many clients were asked. Say it once; if nobody wants to hear it, it need not be said.
+    pub fn receivers(&self, count: usize) {
+        if let Some(progress) = &self.progress {
+            let _ = progress.try_send(Progress::Receivers(count));
+        }
+    }
+
+    /// Tells one client's answer.
+    ///
+    /// # Errors
+    /// The value, which nobody has heard: it belongs to what is [sent](Self::send) in the end.
+    pub fn ack(&self, value: serde_json::Value) -> Result<(), serde_json::Value> {
+        let Some(progress) = &self.progress else { return Err(value) };
+        progress.try_send(Progress::Ack(value)).map_err(|error| match error {
+            TrySendError::Full(Progress::Ack(value)) | TrySendError::Closed(Progress::Ack(value)) => value,
+            _ => serde_json::Value::Null,
+        })
     }
 
     /// The same with this deadline.
@@ -133,7 +171,7 @@ impl Reply {
         self.deadline
     }
 
-    /// Sends the answer. An asker that has gone away is no error.
+    /// Sends the answer, or what of it was not told before. An asker that has gone away is no error.
     pub fn send(self, values: Vec<serde_json::Value>) {
         let _ = self.answers.try_send(values);
     }

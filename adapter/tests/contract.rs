@@ -53,10 +53,20 @@ async fn redis_fleet(mode: Mode) -> Fleet {
     redis_sale(mode).await.fleet
 }
 
-/// The same, with what they sell.
+/// The same, with what they sell. They have the rights that the operator's guide names, and no more.
 async fn redis_sale(mode: Mode) -> Sale {
+    const GUIDE: &str = include_str!("../../server/guide/operate.md");
+    let (_, rights) = GUIDE.split_once("ACL SETUSER haat ").expect("the guide names the rights");
+    let rights = rights.split("```").next().unwrap_or_default().split_whitespace();
     let server = Arc::new(Server::start());
-    let settings = RedisSettings { mode: Some(mode), ..RedisSettings::new(server.url()) };
+    let mut admit = ::redis::cmd("ACL");
+    admit.arg("SETUSER").arg("haat");
+    rights.for_each(|right| {
+        admit.arg(right);
+    });
+    admit.exec(&mut server.connection()).expect("Redis understands the guide");
+    let url = format!("redis://haat:PASSWORD@127.0.0.1:{}", server.port);
+    let settings = RedisSettings { mode: Some(mode), ..RedisSettings::new(url) };
     sale_on(settings, move || server.command::<()>("FLUSHALL")).await
 }
 

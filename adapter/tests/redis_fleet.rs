@@ -288,6 +288,66 @@ redis_test!(answers_node_on_its_own_channel, async || {
     assert_eq!(requests[4], Request::Disconnect { target: target(&["red"]), close: true });
 });
 
+redis_test!(tells_node_how_many_were_asked_and_each_ack_as_it_comes, async || {
+    let server = Server::start();
+    let gateway = Gateway::start(at(&server)).await;
+    let node = Foreign::join(&server);
+    let ask = |id: &str| {
+        let asked = json!({
+            "uid": "foreig", "requestId": id, "type": 7, "packet": {"type": 2, "data": ["q"], "nsp": "/"},
+            "opts": {"rooms": [], "except": [], "flags": {}},
+        });
+        let mut payload = Vec::new();
+        from_json(&mut payload, &asked.to_string(), &[]).unwrap();
+        redis::cmd("PUBLISH").arg("socket.io-request#/#").arg(payload).exec(&mut server.connection()).unwrap();
+    };
+    let answer = async || {
+        let (_, answer) = node.hears("socket.io-response#/#foreig#").await;
+        if answer[0] == b'{' { serde_json::from_slice::<Value>(&answer).unwrap() } else { json_of(&answer) }
+    };
+    let count = async |id: &str, count: u64| {
+        let said = answer().await;
+        assert_eq!((&said["type"], &said["requestId"], &said["clientCount"]), (&json!(8), &json!(id), &json!(count)));
+    };
+    let ack = async |id: &str, value: Value| {
+        let said = answer().await;
+        assert_eq!((&said["type"], &said["requestId"], &said["packet"]), (&json!(9), &json!(id), &value));
+    };
+    ask("one");
+    gateway.heard.requests(1).await;
+    let reply = gateway.heard.askers().remove(0);
+    // Two of three are silent for as long as the asker waits.
+    reply.receivers(3);
+    count("one", 3).await;
+    reply.ack(json!("first")).unwrap();
+    ack("one", json!("first")).await;
+    reply.ack(json!("second")).unwrap();
+    ack("one", json!("second")).await;
+    reply.send(vec![json!("rest")]);
+    ack("one", json!("rest")).await;
+
+    // A gateway that says it all at once says that, too.
+    ask("two");
+    gateway.heard.requests(2).await;
+    gateway.heard.askers().remove(0).send(vec![json!(1), json!(2)]);
+    count("two", 2).await;
+    ack("two", json!(1)).await;
+    ack("two", json!(2)).await;
+
+    // More acks than are kept for the queue are told in the end.
+    ask("three");
+    gateway.heard.requests(3).await;
+    let reply = gateway.heard.askers().remove(0);
+    reply.receivers(2_000);
+    let rest: Vec<Value> = (0..2_000).filter_map(|number| reply.ack(json!(number)).err()).collect();
+    assert!(!rest.is_empty(), "there is a bound");
+    reply.send(rest);
+    count("three", 2_000).await;
+    for number in 0..2_000 {
+        ack("three", json!(number)).await;
+    }
+});
+
 redis_test!(waits_for_node_and_tells_when_it_does_not_answer, async || {
     let server = Server::start();
     let gateway = Gateway::start(at(&server)).await;
@@ -352,7 +412,7 @@ redis_test!(hears_nothing_of_another_deployment, async || {
 
 redis_test!(needs_no_more_rights_than_the_documented_ones, async || {
     let server = Server::start();
-    let rights = "~haat:* &haat:* &socket.io* +@all -@admin -@dangerous -eval -function";
+    let rights = "~haat:* &haat:* &socket.io* +@all -@admin -@dangerous +info -eval -function";
     server.command::<()>(&format!("ACL SETUSER gateway on >s3cret {rights}"));
     server.command::<()>("ACL SETUSER default off");
     let url = |password: &str| format!("redis://gateway:{password}@127.0.0.1:{}", server.port);

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use haat_adapter::{Adapter, Broadcast, Entry, Event, Inbound, Reply, Request, Target};
+use haat_adapter::{Adapter, Broadcast, Entry, Event, Inbound, Progress, Reply, Request, Target};
 use haat_protocol::{Class, Frame};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{sync::mpsc, time::Instant};
@@ -320,12 +320,26 @@ impl Inbound for Arrivals {
         let (sender, mut answers) = mpsc::channel(shards);
         // What a shard says late still has to be put together and to travel before the asker gives up.
         let (for_shards, for_all) = (within(reply.deadline(), 0.8), within(reply.deadline(), 0.9));
-        self.hub
-            .send_all(|| Mail::Serve(target.clone(), request.clone(), Reply::new(sender.clone()).until(for_shards)));
-        drop(sender);
+        let (telling, mut told) = mpsc::channel(PROGRESS);
+        let shard_reply = || Reply::new(sender.clone()).until(for_shards).telling(telling.clone());
+        self.hub.send_all(|| Mail::Serve(target.clone(), request.clone(), shard_reply()));
+        drop((sender, telling));
         self.runtime.spawn(async move {
             let mut all = Vec::new();
+            let (mut receivers, mut counted) = (0, 0);
             let collect = async {
+                // The gateway says once how many all its shards have asked.
+                while let Some(progress) = told.recv().await {
+                    match progress {
+                        Progress::Receivers(count) => {
+                            (receivers, counted) = (receivers + count, counted + 1);
+                            if counted == shards {
+                                reply.receivers(receivers);
+                            }
+                        }
+                        Progress::Ack(value) => all.extend(reply.ack(value).err()),
+                    }
+                }
                 while let Some(values) = answers.recv().await {
                     all.extend(values);
                 }
@@ -335,6 +349,9 @@ impl Inbound for Arrivals {
         });
     }
 }
+
+/// Answers of clients that wait to be passed on. Further ones are sent in the end.
+const PROGRESS: usize = 256;
 
 /// The moment at which this part of the time until `deadline` is over.
 fn within(deadline: Instant, part: f64) -> Instant {

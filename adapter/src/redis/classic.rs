@@ -67,6 +67,13 @@ impl Classic {
         }
     }
 
+    /// An answer that is JSON.
+    fn said(&self, asker: &Asker, said: &Said<'_>) -> Message {
+        // What was parsed from JSON can be written as JSON.
+        let payload = serde_json::to_vec(said).unwrap_or_default();
+        Message { channel: self.responses(&asker.namespace, asker.uid.as_deref()), payload }
+    }
+
     fn broadcasts(&self, target: &Target) -> String {
         let shared = format!("{}#{}#", self.prefix, target.namespace);
         match only_room(target) {
@@ -165,16 +172,33 @@ impl Wire for Classic {
         Ok(Message { channel: self.requests(namespace), payload: json.into_bytes() })
     }
 
-    fn answer(&self, Asker { namespace, id, uid, form }: &Asker, values: Vec<Value>) -> Vec<Message> {
-        let channel = self.responses(namespace, uid.as_deref());
-        let json = |said: &Said<'_>| {
-            // What was parsed from JSON can be written as JSON.
-            let payload = serde_json::to_vec(said).unwrap_or_default();
-            Message { channel: channel.clone(), payload }
-        };
-        let said = Said { request_id: id, ..Said::default() };
+    fn receivers(&self, asker: &Asker, count: usize) -> Message {
+        let uid = Some(self.uid.as_str());
+        self.said(
+            asker,
+            &Said {
+                kind: Some(kind::RECEIVERS),
+                client_count: Some(count),
+                uid,
+                request_id: &asker.id,
+                ..Said::default()
+            },
+        )
+    }
+
+    fn ack(&self, asker: &Asker, value: Value) -> Option<Message> {
+        let (id, uid) = (quoted(&asker.id), quoted(&self.uid));
+        let text = format!(r#"{{"type":{},"requestId":{id},"packet":{value},"uid":{uid}}}"#, kind::ACK);
+        let mut payload = Vec::with_capacity(text.len());
+        // One that is too large is as good as one that never came.
+        from_json(&mut payload, &text, &[]).ok()?;
+        Some(Message { channel: self.responses(&asker.namespace, asker.uid.as_deref()), payload })
+    }
+
+    fn answer(&self, asker: &Asker, values: Vec<Value>) -> Vec<Message> {
+        let said = Said { request_id: &asker.id, ..Said::default() };
         let field = |field: &str| values.iter().filter_map(|value| value.get(field).cloned()).collect::<Vec<_>>();
-        let said = match form {
+        let said = match asker.form {
             Form::Sockets => Said { sockets: Some(values), ..said },
             Form::Ids => Said { sockets: Some(field("id")), ..said },
             Form::Rooms => {
@@ -194,26 +218,12 @@ impl Wire for Classic {
             }
             Form::Done => said,
             Form::Acks => {
-                let uid = Some(self.uid.as_str());
-                let receivers = Said { kind: Some(kind::RECEIVERS), client_count: Some(values.len()), uid, ..said };
-                let mut messages = vec![json(&receivers)];
-                for value in values {
-                    let text = format!(
-                        r#"{{"type":{},"requestId":{},"packet":{value},"uid":{}}}"#,
-                        kind::ACK,
-                        quoted(id),
-                        quoted(&self.uid)
-                    );
-                    let mut payload = Vec::with_capacity(text.len());
-                    // One that is too large is as good as one that never came.
-                    if from_json(&mut payload, &text, &[]).is_ok() {
-                        messages.push(Message { channel: channel.clone(), payload });
-                    }
-                }
-                return messages;
+                let receivers = self.receivers(asker, values.len());
+                let acks = values.into_iter().filter_map(|value| self.ack(asker, value));
+                return std::iter::once(receivers).chain(acks).collect();
             }
         };
-        vec![json(&said)]
+        vec![self.said(asker, &said)]
     }
 
     fn entry(&self, room: &str, event: &str, data: &[String]) -> Result<(String, Marked), Unclear> {

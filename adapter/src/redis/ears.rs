@@ -14,7 +14,7 @@ use futures::future::BoxFuture;
 use redis::{PushInfo, PushKind, ServerError, Value, aio::MultiplexedConnection, cmd};
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc},
-    time::sleep,
+    time::{Instant, sleep},
 };
 
 use super::{
@@ -26,10 +26,14 @@ use super::{
     table::BATCH,
     wire::{Asker, Channel, Form, Heard, Manner},
 };
-use crate::{Entry, Reply, Request};
+use crate::{Entry, Progress, Reply, Request};
 
 /// Questions that are answered at one time. One more is dropped: its asker waits in vain.
 const SERVING: usize = 1024;
+/// Acks of one question that wait to be published. Further ones are told in the end.
+const ACKS: usize = 256;
+/// How long clients may take to acknowledge.
+const ACK_WAIT: Duration = Duration::from_secs(10);
 /// How often it is looked for channels that nobody wants any more.
 const TIDY: Duration = Duration::from_millis(500);
 /// How soon the newest entries are tried again when Redis did not say.
@@ -267,6 +271,9 @@ async fn answer(core: Arc<Core>, request: Request, asker: Asker, _place: OwnedSe
         core.inbound(|inbound| inbound.serve(request, Reply::new(reply)))?;
         answer.recv().await
     };
+    if asker.form == Form::Acks {
+        return tell_acks(core, request, asker).await;
+    }
     let values = if asker.form == Form::Done {
         // Only the gateway that has the socket may say that it was done.
         let (Request::Join(target, _) | Request::Leave(target, _)) = &request else { return };
@@ -286,6 +293,40 @@ async fn answer(core: Arc<Core>, request: Request, asker: Asker, _place: OwnedSe
         // The queue is full: the asker waits in vain, and that was counted.
         let _ = core.say(message);
     }
+}
+
+/// Tells how many clients were asked, and each of their answers as it comes, as Node does: what came before the asker lost
+/// patience is his.
+async fn tell_acks(core: Arc<Core>, request: Request, asker: Asker) {
+    let (reply, mut rest) = mpsc::channel(1);
+    let (telling, mut told) = mpsc::channel(ACKS);
+    let reply = Reply::new(reply).until(Instant::now() + ACK_WAIT).telling(telling);
+    if core.inbound(|inbound| inbound.serve(request, reply)).is_none() {
+        return;
+    }
+    // The queue is full: the asker waits in vain, and that was counted.
+    let say = |message| {
+        let _ = core.say(message);
+    };
+    let (mut counted, mut acks) = (false, 0);
+    // Nothing more is told once the rest is there.
+    while let Some(progress) = told.recv().await {
+        match progress {
+            Progress::Receivers(count) => {
+                counted = true;
+                say(core.wire.receivers(&asker, count));
+            }
+            Progress::Ack(value) => {
+                acks += 1;
+                core.wire.ack(&asker, value).into_iter().for_each(say);
+            }
+        }
+    }
+    let Some(rest) = rest.recv().await else { return };
+    if !counted {
+        say(core.wire.receivers(&asker, acks + rest.len()));
+    }
+    rest.into_iter().filter_map(|value| core.wire.ack(&asker, value)).for_each(say);
 }
 
 fn names(channels: &[Channel]) -> Vec<&str> {

@@ -67,6 +67,14 @@ impl Sharded {
         format!("{}{uid}#", self.main(namespace))
     }
 
+    fn said(&self, Asker { namespace, uid, .. }: &Asker, kind: u64, said: &Answered<'_>) -> Message {
+        // One who gives no name hears answers where everybody does.
+        let channel = uid.as_deref().map_or_else(|| self.main(namespace), |uid| self.private(namespace, uid));
+        // What was parsed from JSON can be written as JSON.
+        let data = serde_json::to_string(said).unwrap_or_default();
+        Message { channel, payload: self.text(kind, &data, namespace).into_bytes() }
+    }
+
     /// The text of a message.
     fn text(&self, kind: u64, data: &str, namespace: &str) -> String {
         format!(r#"{{"type":{kind},"data":{data},"uid":{},"nsp":{}}}"#, quoted(&self.uid), quoted(namespace))
@@ -152,31 +160,32 @@ impl Wire for Sharded {
         Ok(Message { channel: self.main(namespace), payload })
     }
 
-    fn answer(&self, Asker { namespace, id, uid, form }: &Asker, values: Vec<Value>) -> Vec<Message> {
-        // One who gives no name hears answers where everybody does.
-        let channel = uid.as_deref().map_or_else(|| self.main(namespace), |uid| self.private(namespace, uid));
-        let message = |kind, said: Answered<'_>| {
-            // What was parsed from JSON can be written as JSON.
-            let data = serde_json::to_string(&said).unwrap_or_default();
-            Message { channel: channel.clone(), payload: self.text(kind, &data, namespace).into_bytes() }
-        };
-        let said = Answered { request_id: id, ..Answered::default() };
-        match form {
+    fn receivers(&self, asker: &Asker, count: usize) -> Message {
+        let said = Answered { request_id: &asker.id, client_count: Some(count), ..Answered::default() };
+        self.said(asker, kind::RECEIVERS, &said)
+    }
+
+    fn ack(&self, asker: &Asker, value: Value) -> Option<Message> {
+        let said = Answered { request_id: &asker.id, packet: Some(value), ..Answered::default() };
+        Some(self.said(asker, kind::ACK, &said))
+    }
+
+    fn answer(&self, asker: &Asker, values: Vec<Value>) -> Vec<Message> {
+        let said = Answered { request_id: &asker.id, ..Answered::default() };
+        match asker.form {
             Form::Acks => {
-                let receivers = Answered { client_count: Some(values.len()), ..said.clone() };
-                let acks =
-                    values.into_iter().map(|value| (kind::ACK, Answered { packet: Some(value), ..said.clone() }));
-                let all = std::iter::once((kind::RECEIVERS, receivers)).chain(acks);
-                all.map(|(kind, said)| message(kind, said)).collect()
+                let receivers = self.receivers(asker, values.len());
+                let acks = values.into_iter().filter_map(|value| self.ack(asker, value));
+                std::iter::once(receivers).chain(acks).collect()
             }
             Form::Event => {
                 let first = values.first().cloned().unwrap_or_default();
                 let values = (values.len() != 1).then_some(values);
-                vec![message(kind::SAID, Answered { packet: Some(first), values, ..said })]
+                vec![self.said(asker, kind::SAID, &Answered { packet: Some(first), values, ..said })]
             }
             // Nobody can ask for anything else on this wire.
             Form::Sockets | Form::Ids | Form::Rooms | Form::Done => {
-                vec![message(kind::SOCKETS, Answered { sockets: Some(values), ..said })]
+                vec![self.said(asker, kind::SOCKETS, &Answered { sockets: Some(values), ..said })]
             }
         }
     }

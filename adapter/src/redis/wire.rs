@@ -126,7 +126,13 @@ pub(super) trait Wire: fmt::Debug + Send + Sync {
     /// A question or an order to other gateways.
     fn request(&self, id: &str, request: &Request) -> Result<Message, Unclear>;
 
-    /// An answer; `values` are what [`Reply`](crate::Reply) was given.
+    /// How many clients were asked for acks.
+    fn receivers(&self, asker: &Asker, count: usize) -> Message;
+
+    /// A client's ack; `None` if it cannot be said.
+    fn ack(&self, asker: &Asker, value: Value) -> Option<Message>;
+
+    /// An answer; `values` are what [`Reply`](crate::Reply) was given. Of acks each is a message, after how many there are.
     fn answer(&self, asker: &Asker, values: Vec<Value>) -> Vec<Message>;
 
     /// What a log entry is to peers that know of no log, an event for the room of its stream: a channel, and a message in

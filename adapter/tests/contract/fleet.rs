@@ -138,6 +138,12 @@ impl Recorder {
         self.until(|heard| heard.requests.len() >= count, |heard| heard.requests.clone()).await
     }
 
+    /// The askers who are kept hoping.
+    #[allow(dead_code, reason = "the cases of the contract keep nobody for later")]
+    pub(crate) fn askers(&self) -> Vec<Reply> {
+        std::mem::take(&mut self.kept.lock().unwrap())
+    }
+
     fn hear(&self, write: impl FnOnce(&mut Heard)) {
         write(&mut self.heard.lock().unwrap());
         self.changed.notify_waiters();

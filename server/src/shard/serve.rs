@@ -1,7 +1,7 @@
 //! Questions and orders of other gateways, about the sockets of this shard.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     rc::{Rc, Weak},
 };
 
@@ -43,24 +43,28 @@ impl Shard {
         Some(json!({ "id": id.as_str(), "rooms": rooms, "handshake": handshake, "data": {} }))
     }
 
-    /// Collects the first argument of each client's answer. Those who are gone or silent say nothing, and keep nobody back.
+    /// Tells the first argument of each client's answer. Those who are gone or silent say nothing, and keep nobody back.
     fn ask_all(&self, sockets: &[At], event: &Event, reply: Reply) {
+        reply.receivers(sockets.len());
         let answers = Answers::new(reply);
         for at in sockets {
             let answers = answers.clone();
             let handle = move |answer: Result<&str, CloseReason>| {
                 let args = answer.ok().and_then(|args| serde_json::from_str::<Vec<Value>>(args).ok());
-                answers.values.borrow_mut().extend(args.and_then(|args| args.into_iter().next()));
+                if let Some(first) = args.and_then(|args| args.into_iter().next()) {
+                    answers.take(first);
+                }
             };
             self.rooms.ask(*at, &event.args, &event.attachments, Box::new(handle));
         }
     }
 }
 
-/// The answers of many clients, sent once: when nobody is left who could add one, or when time is up.
+/// The answers of many clients: told as they come, where the asker wants that, and the rest sent once: when nobody is left
+/// who could add one, or when time is up.
 struct Answers {
     values: RefCell<Vec<Value>>,
-    reply: Cell<Option<Reply>>,
+    reply: RefCell<Option<Reply>>,
     timer: JoinHandle<()>,
 }
 
@@ -74,8 +78,14 @@ impl Answers {
                     answers.send();
                 }
             });
-            Self { values: RefCell::default(), reply: Cell::new(Some(reply)), timer }
+            Self { values: RefCell::default(), reply: RefCell::new(Some(reply)), timer }
         })
+    }
+
+    fn take(&self, value: Value) {
+        if let Some(Err(value)) = self.reply.borrow().as_ref().map(|reply| reply.ack(value)) {
+            self.values.borrow_mut().push(value);
+        }
     }
 
     fn send(&self) {

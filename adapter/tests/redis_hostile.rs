@@ -1,0 +1,176 @@
+//! Whoever can publish on Redis can say anything: nothing of it ends a gateway, reaches its members, or keeps them from what
+//! is true. Every channel that a gateway listens to gets every row of the table.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by it")]
+
+#[allow(dead_code, reason = "the contract's cases use the rest")]
+#[path = "contract/fleet.rs"]
+mod fleet;
+#[macro_use]
+#[path = "support/gateway.rs"]
+mod gateway;
+mod support;
+
+use fleet::seqs;
+use gateway::{Gateway, until};
+use haat_adapter::{
+    Store,
+    msgpack::from_json,
+    redis::{Mode, RedisSettings},
+};
+use support::Server;
+
+/// A value as Node's adapters write it.
+fn msgpack(json: &str) -> Vec<u8> {
+    let mut payload = Vec::new();
+    from_json(&mut payload, json, &[]).unwrap();
+    payload
+}
+
+/// Bytes that nothing can be made of.
+fn noise(seed: &mut u64, length: usize) -> Vec<u8> {
+    let mut byte = || {
+        // xorshift64
+        *seed ^= *seed << 13;
+        *seed ^= *seed >> 7;
+        *seed ^= *seed << 17;
+        (*seed >> 32) as u8
+    };
+    // What begins so is none of the forms that there are.
+    std::iter::once(0xc1).chain(std::iter::repeat_with(&mut byte)).take(length).collect()
+}
+
+/// The catalogue: what is sent, by its name there.
+fn catalogue(seed: u64) -> Vec<(&'static str, Vec<u8>)> {
+    let mut rows = Vec::new();
+    let mut random = seed;
+    for length in [1, 2, 10, 100, 1_000, 60_000] {
+        rows.push(("BR1 random bytes", noise(&mut random, length)));
+    }
+    rows.push(("BR1 nothing", Vec::new()));
+    for json in [
+        "[]",
+        r#"["uid"]"#,
+        r#"["uid",null,null]"#,
+        r#"["uid",{"type":2,"data":["x"],"nsp":"/"},7]"#,
+        r#"[1,2,3]"#,
+        r#"{"uid":{},"type":[]}"#,
+        r#"{"uid":"x","type":7,"requestId":"r"}"#,
+        r#"["uid",{"type":2,"data":[],"nsp":"/"},{"rooms":[],"except":[]}]"#,
+        r#"["uid",{"type":2,"data":["connect"],"nsp":"/"},{"rooms":[],"except":[]}]"#,
+        r#"["uid",{"type":2,"data":["disconnect"],"nsp":"/"},{"rooms":[],"except":[]}]"#,
+        r#"["uid",{"type":0,"data":["x"],"nsp":"/"},{"rooms":[],"except":[]}]"#,
+        r#"["uid",{"type":2,"data":null,"nsp":"/"},{"rooms":[],"except":[]}]"#,
+        r#"["uid",{"type":2,"data":["x"],"nsp":"/"},{"rooms":{},"except":"red"}]"#,
+    ] {
+        rows.push(("BR2 msgpack of another shape", msgpack(json)));
+        if json.starts_with('{') {
+            rows.push(("BR2 JSON of another shape", json.as_bytes().to_vec()));
+        }
+    }
+    for head in [0xc6_u8, 0xdb, 0xdd, 0xdf, 0xc9] {
+        rows.push(("BR3 more is announced than there is", [&[head, 0xff, 0xff, 0xff, 0xff], &b"abcde"[..]].concat()));
+    }
+    rows.push(("BR4 a depth of 100,000", vec![0x91; 100_000]));
+    rows.push(("BR4 the same as JSON", format!("{{\"type\":{}", "[".repeat(100_000)).into_bytes()));
+    rows.push(("BR4 text that is none", [&[0x93, 0xa2, 0xff, 0xfe], &b"\x80\x80"[..]].concat()));
+    rows.push(("BR4 an unknown ext type", vec![0x93, 0xd4, 0x42, 0x01, 0x80, 0x80]));
+    rows.push(("BR5 much more than is taken", vec![0xc0; 8 << 20]));
+    rows.push(("BR6 an unknown type", br#"{"uid":"x","requestId":"r","type":99}"#.to_vec()));
+    rows.push(("BR6 a version of the future", b"99 a record of the future\n".to_vec()));
+    rows.push(("BR8 a negative number", b"1 abcdefgh -5 1 2 0\n2:{}".to_vec()));
+    rows.push(("BR8 no number", b"1 abcdefgh  1 2 0\n2:{}".to_vec()));
+    rows
+}
+
+async fn survives(mode: Mode) {
+    let seed = 0x5eed_u64;
+    println!("seed {seed:#x}");
+    let server = Server::start();
+    let gateway = Gateway::start(RedisSettings { mode: Some(mode), ..RedisSettings::new(server.url()) }).await;
+    gateway.watch("spring").await;
+    gateway.join("red").await;
+    let (list, publish) = match mode {
+        Mode::Classic => ("PUBSUB CHANNELS", "PUBLISH"),
+        Mode::Sharded => ("PUBSUB SHARDCHANNELS", "SPUBLISH"),
+    };
+    let channels: Vec<String> = server.command(list);
+    assert!(channels.len() >= 5, "{channels:?}");
+    let mut connection = server.connection();
+    for channel in &channels {
+        for (row, payload) in catalogue(seed) {
+            let before = gateway.engine.stats();
+            redis::cmd(publish).arg(channel).arg(payload).exec(&mut connection).unwrap();
+            until(&format!("{row} on {channel} is heard"), || gateway.engine.stats().heard > before.heard).await;
+        }
+    }
+    assert!(gateway.engine.stats().unclear > 3 * catalogue(seed).len() as u64, "{:?}", gateway.engine.stats());
+    gateway.insist("after").await;
+    gateway.hears("after").await;
+    let heard = gateway.heard.until(|_| true, |heard| (heard.broadcasts.clone(), heard.requests.clone())).await;
+    assert_eq!(heard, (vec![], vec![]));
+    assert_eq!(gateway.engine.stats().connections, (1, 1), "nothing of it is a reason to connect anew");
+}
+
+redis_test!(makes_nothing_of_hostile_bytes_on_any_channel, async || survives(Mode::Classic).await);
+
+redis_test!(makes_nothing_of_hostile_bytes_on_any_sharded_channel, async || survives(Mode::Sharded).await);
+
+redis_test!(
+    /// BR6: what has the gateway's own name on it was said by itself, and another namespace is none of its business.
+    leaves_what_is_not_for_it,
+    async || {
+        let server = Server::start();
+        let gateway = Gateway::start(RedisSettings::new(server.url())).await;
+        let channels: Vec<String> = server.command("PUBSUB CHANNELS");
+        let uid = channels.iter().find_map(|channel| {
+            channel.strip_prefix("socket.io-response#/#")?.strip_suffix('#').filter(|uid| !uid.is_empty())
+        });
+        let own = format!(r#"["{}",{{"type":2,"data":["x"],"nsp":"/"}},{{"rooms":[],"except":[]}}]"#, uid.unwrap());
+        let elsewhere = r#"["another",{"type":2,"data":["x"],"nsp":"/admin"},{"rooms":[],"except":[]}]"#;
+        let fine = r#"["another",{"type":2,"data":["fine"],"nsp":"/"},{"rooms":[],"except":[]}]"#;
+        for payload in [&own, elsewhere, fine] {
+            let mut connection = server.connection();
+            redis::cmd("PUBLISH").arg("socket.io#/#").arg(msgpack(payload)).exec(&mut connection).unwrap();
+        }
+        let heard = gateway.heard.broadcasts(1).await;
+        assert_eq!(heard.iter().map(|broadcast| &*broadcast.event.args).collect::<Vec<_>>(), [r#"["fine"]"#]);
+    }
+);
+
+redis_test!(
+    /// BR8: a number that was there before names nothing new.
+    delivers_no_number_twice_and_none_backwards,
+    async || {
+        let server = Server::start();
+        let gateway = Gateway::start(RedisSettings::new(server.url())).await;
+        gateway.watch("spring").await;
+        for text in ["one", "two", "three"] {
+            gateway.insist(text).await;
+        }
+        gateway.hears("three").await;
+        let records: Vec<Vec<u8>> = server.command("LRANGE haat:{spring}:log 0 -1");
+        for record in records.iter().chain(&records).rev() {
+            let mut connection = server.connection();
+            redis::cmd("PUBLISH").arg("haat:{spring}:live/0").arg(record).exec(&mut connection).unwrap();
+        }
+        gateway.insist("four").await;
+        gateway.hears("four").await;
+        assert_eq!(gateway.heard.until(|_| true, |heard| seqs(&heard.entries)).await, [1, 2, 3, 4]);
+    }
+);
+
+redis_test!(
+    /// BR9: a log whose newest entry is no record is read as far as it can be, and appended to.
+    says_that_an_entry_is_damaged,
+    async || {
+        let server = Server::start();
+        let gateway = Gateway::start(RedisSettings::new(server.url())).await;
+        gateway.insist("one").await;
+        server.command::<()>("RPUSH haat:{spring}:log nonsense");
+        let read = gateway.engine.read("spring", haat_adapter::Position::default(), 10).await;
+        assert!(gateway::unavailable(read).contains("spring"));
+        server.command::<()>("RPOP haat:{spring}:log");
+        assert_eq!(gateway.insist("two").await.position.seq, 2);
+    }
+);
