@@ -85,7 +85,6 @@ fn catalogue(seed: u64) -> Vec<(&'static str, Vec<u8>)> {
 
 async fn survives(mode: Mode) {
     let seed = 0x5eed_u64;
-    println!("seed {seed:#x}");
     let server = Server::start();
     let gateway = Gateway::start(RedisSettings { mode: Some(mode), ..RedisSettings::new(server.url()) }).await;
     gateway.watch("spring").await;
@@ -101,7 +100,10 @@ async fn survives(mode: Mode) {
         for (row, payload) in catalogue(seed) {
             let before = gateway.engine.stats();
             redis::cmd(publish).arg(channel).arg(payload).exec(&mut connection).unwrap();
-            until(&format!("{row} on {channel} is heard"), || gateway.engine.stats().heard > before.heard).await;
+            until(&format!("{row} on {channel} is heard, seed {seed:#x}"), || {
+                gateway.engine.stats().heard > before.heard
+            })
+            .await;
         }
     }
     assert!(gateway.engine.stats().unclear > 3 * catalogue(seed).len() as u64, "{:?}", gateway.engine.stats());
