@@ -163,17 +163,20 @@ impl Live {
         }
         let (live, stream) = (self.clone(), stream.clone());
         tokio::task::spawn_local(async move {
-            let seen = Instant::now();
-            // In this order: what comes back after the counters were read shows in the grants, or in later counters.
-            let known = match live.shared.totals(&stream).await {
-                Ok(totals) => {
-                    let grants = live.shared.market.grants(&stream, &pool).await.ok();
-                    grants.and_then(|grants| Known::of(grants, stock, value(&totals, &returned(&pool)), seen))
-                }
-                Err(_) => None,
-            };
+            let known = live.read_sold_out(&stream, &pool, stock).await;
             live.shared.sold_out.end(key, known);
         });
+    }
+
+    /// Who has what of a pool; `None` if that is not certain, or changes meanwhile.
+    async fn read_sold_out(&self, stream: &str, pool: &str, stock: u64) -> Option<Known> {
+        let came_back = async || Some(value(&self.shared.totals(stream).await.ok()?, &returned(pool)));
+        let before = came_back().await?;
+        let grants = self.shared.market.grants(stream, pool).await.ok()?;
+        // Many grants take their time to read: only what the counters say now is fresh.
+        let seen = Instant::now();
+        let same = came_back().await? == before;
+        same.then(|| Known::of(grants, stock, before, seen))?
     }
 }
 
