@@ -1,5 +1,6 @@
 //! What the Redis engine costs: `cargo bench -p haat-adapter --bench redis`. It starts a `redis-server` of its own, prints
-//! figures and judges none; run it alone on the machine. `-- --short` only shows that it runs.
+//! figures and judges none; run it alone on the machine. `-- --short` only shows that it runs, `-- --json <file>` writes
+//! down the appends per second, and what the way through Redis adds to the embedded engine's in the same run.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used, reason = "it is run by hand")]
 
@@ -8,7 +9,7 @@ mod support;
 
 use std::{
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -16,10 +17,11 @@ use std::{
 
 use haat_adapter::{
     Adapter, Append, Broadcast, Check, Counter, Entry, Event, Flags, Health, Inbound, Once, Reply, Request, Share,
-    Store, Target,
+    Store, Target, memory,
     redis::{Engine, NodePeers, RedisSettings},
 };
-use tokio::sync::Semaphore;
+use serde_json::json;
+use tokio::sync::{Semaphore, mpsc};
 
 /// A gateway that only counts.
 #[derive(Default)]
@@ -37,6 +39,20 @@ impl Inbound for Counting {
     }
     fn entry(&self, _: Arc<Entry>) {
         self.entries.fetch_add(1, Ordering::Relaxed);
+    }
+    fn serve(&self, _: Request, _: Reply) {}
+}
+
+/// A gateway that says when an entry has come.
+struct Arrivals(mpsc::UnboundedSender<Instant>);
+
+impl Inbound for Arrivals {
+    fn wants(&self, _: &str, _: &str) -> bool {
+        true
+    }
+    fn deliver(&self, _: Broadcast) {}
+    fn entry(&self, _: Arc<Entry>) {
+        let _ = self.0.send(Instant::now());
     }
     fn serve(&self, _: Request, _: Reply) {}
 }
@@ -77,8 +93,49 @@ async fn gateway(server: &support::Server, node_peers: NodePeers) -> (Arc<Engine
     (engine, counting)
 }
 
+/// The way of a message through the log: from its append to its arrival at the gateway that appended it, one at a time. Median
+/// and 99th percentile in ms.
+async fn log_path(engine: &str) -> (f64, f64) {
+    let (sender, mut arrived) = mpsc::unbounded_channel();
+    let arrivals: Arc<dyn Inbound> = Arc::new(Arrivals(sender));
+    let inbound: Weak<dyn Inbound> = Arc::downgrade(&arrivals);
+    let room = "stream:spring-sale-0";
+    let (_server, _adapter, store): (_, Arc<dyn Adapter>, Arc<dyn Store>) = if engine == "redis" {
+        let server = support::Server::start();
+        let settings = RedisSettings { node_peers: NodePeers::Never, ..RedisSettings::new(server.url()) };
+        let engine = Engine::connect(settings, inbound).unwrap();
+        assert_eq!(engine.up(Duration::from_secs(10)).await, Health::Up);
+        engine.interest("/", room, true);
+        engine.settle().await;
+        (Some(server), engine.clone(), engine)
+    } else {
+        let engine = memory::Engine::new(memory::Limits::default());
+        let adapter = engine.attach("gateway", inbound);
+        adapter.interest("/", room, true);
+        (None, adapter, engine)
+    };
+    let count = many(20_000);
+    let mut latencies = Vec::with_capacity(count as usize);
+    for number in 0..count {
+        let append = chat(0, number);
+        let began = Instant::now();
+        store.append(append).await.unwrap();
+        latencies.push(arrived.recv().await.unwrap().duration_since(began));
+    }
+    latencies.sort_unstable();
+    let at = |share: f64| latencies[(share * (latencies.len() - 1) as f64) as usize].as_secs_f64() * 1e3;
+    println!(
+        "{:<46} {:>11}   median {:>7.3} ms   p99 {:>7.3} ms",
+        format!("log path, {engine}"),
+        "",
+        at(0.5),
+        at(0.99)
+    );
+    (at(0.5), at(0.99))
+}
+
 /// Appends with so many under way at one time; the rate, and the median and 99th percentile of the latency.
-async fn appends(engine: &Arc<Engine>, count: u64, under_way: usize, what: &str) {
+async fn appends(engine: &Arc<Engine>, count: u64, under_way: usize, what: &str) -> f64 {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let places = Arc::new(Semaphore::new(under_way));
     let mut tasks = Vec::with_capacity(count as usize);
@@ -102,6 +159,7 @@ async fn appends(engine: &Arc<Engine>, count: u64, under_way: usize, what: &str)
     latencies.sort_unstable();
     let at = |share: f64| latencies[(share * (latencies.len() - 1) as f64) as usize].as_secs_f64() * 1e3;
     println!("{what:<46} {rate:>9.0}/s   median {:>7.3} ms   p99 {:>7.3} ms", at(0.5), at(0.99));
+    rate
 }
 
 async fn until(what: &str, condition: impl Fn() -> bool) {
@@ -112,12 +170,37 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
+/// Where the figures are written to, if they are.
+fn json_file() -> Option<String> {
+    std::env::args().skip_while(|argument| argument != "--json").nth(1)
+}
+
 async fn measure() {
+    let (embedded, redis) = (log_path("embedded").await, log_path("redis").await);
+    println!("{:<46} {:>11}   median {:>7.3} ms", "log path, added by redis", "", redis.0 - embedded.0);
     let server = support::Server::start();
     let (engine, counting) = gateway(&server, NodePeers::Never).await;
     appends(&engine, many(2_000), 1, "append, one at a time").await;
+    let mut rates = serde_json::Map::new();
     for under_way in [16, 256, 2_048] {
-        appends(&engine, many(100_000), under_way, &format!("append, {under_way} under way")).await;
+        let rate = appends(&engine, many(100_000), under_way, &format!("append, {under_way} under way")).await;
+        rates.insert(under_way.to_string(), json!(rate));
+    }
+    if let Some(file) = json_file() {
+        let path = |(p50, p99): (f64, f64)| json!({ "p50_ms": p50, "p99_ms": p99 });
+        let figures = json!({
+            "tool": "cargo bench -p haat-adapter --bench redis",
+            "version": env!("CARGO_PKG_VERSION"),
+            "command": std::env::args().skip(1).collect::<Vec<_>>().join(" "),
+            "cores": std::thread::available_parallelism().map_or(1, usize::from),
+            "scenario": "log",
+            "result": {
+                "appends_per_second_by_under_way": rates,
+                "log_path": { "embedded": path(embedded), "redis": path(redis) },
+                "added_median_ms": redis.0 - embedded.0,
+            },
+        });
+        std::fs::write(&file, format!("{figures:#}\n")).unwrap();
     }
     until("every entry comes back", || counting.entries.load(Ordering::Relaxed) == many(302_000)).await;
 

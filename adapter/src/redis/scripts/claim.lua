@@ -3,9 +3,10 @@
 -- reads   meta · fields · takers · grants · holds
 -- writes  takers · grants · holds · ids (of the pool's grants) · counts · ledger; nothing if all are refused, but for what is
 --         due, and for what was lost, see `lost`
--- says    "X": there is no such stream; or the time in ms, epoch and steps (nothing if none was taken), and for each claim "N" and how many were left after it · "R" and the
---         first grant · "M": another quantity under the same name · "C" and which check does not hold · "E": early · "L": late ·
---         "S" and how many the user may have · "G" and how many are left · "T": too many
+-- says    "X": there is no such stream; or the time in ms, epoch and steps (nothing if none was taken), and for each claim
+--         "N" and how many were left after it · "R" and the first grant · "M": another quantity under the same name · "C" and
+--         which check does not hold · "E": early · "L": late · "S" and how many the user may have · "G" and how many are
+--         left · "T": too many
 local fields, grants, holds, ids = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local pool, stock, per_user, opens, ends, hold = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
 local most, most_records, retain_ms, delay_ms = tonumber(ARGV[7]), ARGV[8], ARGV[9], ARGV[10]
