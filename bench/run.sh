@@ -62,7 +62,8 @@ measure() {
 
 redis=
 stop_redis() {
-    [ -z "$redis" ] || kill "$redis" 2>/dev/null || true
+    # Waited for: the next one takes its port.
+    [ -z "$redis" ] || { kill "$redis" && wait "$redis"; } 2>/dev/null || true
     redis=
 }
 trap stop_redis EXIT
