@@ -5,7 +5,7 @@ import { cpSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { freePort } from '../../../server/tests/clients/support/fleet.js';
+import { freePort } from '../../../server/tests/clients/support/redis.js';
 import { until } from '../../../server/tests/clients/support/wait.js';
 
 export const ROOT = fileURLToPath(new URL('../../../', import.meta.url));

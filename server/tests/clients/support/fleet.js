@@ -1,46 +1,11 @@
 // Gateways on one Redis, behind a balancer.
 
-import { spawn, spawnSync } from 'node:child_process';
-import net from 'node:net';
-import { once } from 'node:events';
 import { startBalancer } from './balancer.js';
 import { startGateway } from './gateway.js';
+import { missing, startRedis } from './redis.js';
 import { until } from './wait.js';
 
-/** Why tests of a fleet cannot run; false if they can. */
-export const missing = spawnSync('redis-server', ['--version']).error ? 'there is no redis-server' : false;
-
-/** A port that nobody listens on. */
-export async function freePort() {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address();
-  server.close();
-  await once(server, 'close');
-  return port;
-}
-
-async function startRedis() {
-  const port = await freePort();
-  const options = ['--port', port, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--loglevel', 'warning'];
-  const child = spawn('redis-server', options.map(String), { stdio: 'ignore', cwd: '/tmp' });
-  const exited = once(child, 'exit');
-  await until('redis', () => {
-    const socket = net.connect(port, '127.0.0.1');
-    const open = new Promise((resolve) => {
-      socket.on('connect', () => resolve(true));
-      socket.on('error', () => resolve(false));
-    });
-    return open.finally(() => socket.destroy());
-  });
-  return {
-    url: `redis://127.0.0.1:${port}`,
-    async stop() {
-      child.kill('SIGKILL');
-      await exited;
-    },
-  };
-}
+export { missing };
 
 /** So many gateways that are ready, and a balancer in front of them. It has to be stopped. */
 export async function startFleet(count, variables = {}) {

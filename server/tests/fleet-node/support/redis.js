@@ -1,35 +1,20 @@
 // A Redis of the test's own, and what speaks to it beside haat: the official packages, unmodified.
 
-import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
-import net from 'node:net';
 import { createAdapter, createShardedAdapter } from '@socket.io/redis-adapter';
 import { Emitter } from '@socket.io/redis-emitter';
 import { createClient } from 'redis';
 import { Server } from 'socket.io';
-import { until } from '../../clients/support/wait.js';
+import { startRedis as start } from '../../clients/support/redis.js';
 
-/** Why the tests are left out, if there is no redis-server. */
-export const skip = spawnSync('redis-server', ['--version']).error && 'redis-server is not installed (.ci/redis installs it)';
+export { missing as skip } from '../../clients/support/redis.js';
 
-/** A port that nobody listens on. */
-async function freePort() {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
-/** Starts a Redis that keeps nothing. It has to be stopped. */
+/** Starts a Redis that keeps nothing, and to which the official package connects. It has to be stopped. */
 export async function startRedis() {
-  const port = await freePort();
-  const child = spawn('redis-server', ['--port', port, '--bind', '127.0.0.1', '--save', ''], { stdio: 'ignore' });
-  const exited = new Promise((resolve) => child.once('exit', resolve));
-  const url = `redis://127.0.0.1:${port}`;
+  const { url, stop } = await start();
   const clients = [];
-  const redis = {
+  return {
     url,
     /** A connection of the official package. */
     async connect() {
@@ -41,15 +26,9 @@ export async function startRedis() {
     },
     async stop() {
       clients.forEach((client) => client.destroy());
-      child.kill('SIGKILL');
-      await exited;
+      await stop();
     },
   };
-  await until('redis is up', () => new Promise((resolve) => {
-    const socket = net.connect(port, '127.0.0.1', () => resolve(socket.end()));
-    socket.on('error', () => resolve(undefined));
-  }));
-  return redis;
 }
 
 /** The two ways in which Node servers share a Redis, as haat calls them. */
