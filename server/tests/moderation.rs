@@ -228,22 +228,26 @@ async fn neither_oneself_nor_the_supplier_can_be_sanctioned() {
     assert_eq!(other.code("user:unban", json!({ "user": "mod-2" })).await, "banned");
 }
 
+/// As if another gateway had noted it, and its notice had been lost.
+async fn note_ban(engine: &Engine, user: &str) {
+    let note = haat_adapter::Note {
+        stream: "main".to_owned(),
+        book: "moderation".to_owned(),
+        key: format!("ban:{user}"),
+        text: Some(r#"{"until":null}"#.to_owned()),
+        ..haat_adapter::Note::default()
+    };
+    haat_adapter::Market::note(engine, note).await.expect("the store is there");
+}
+
 #[tokio::test]
 async fn a_gateway_that_missed_the_notice_hears_of_a_ban_all_the_same() {
     let engine = Engine::new(Limits::default());
     let world = World::join(&engine, &[]).await;
     let _host = world.host().await;
     let mut viewer = world.viewer("ana").await;
-    // As if another gateway had noted it, and its notice had been lost.
-    let note = haat_adapter::Note {
-        stream: "main".to_owned(),
-        book: "moderation".to_owned(),
-        key: "ban:ana".to_owned(),
-        text: Some(r#"{"until":null}"#.to_owned()),
-        ..haat_adapter::Note::default()
-    };
     let started = std::time::Instant::now();
-    haat_adapter::Market::note(&*engine, note).await.unwrap();
+    note_ban(&engine, "ana").await;
     viewer.next("user:banned").await;
     assert!(started.elapsed() < std::time::Duration::from_secs(10), "{:?}", started.elapsed());
     assert_eq!(viewer.code("stream:join", json!({})).await, "banned");
@@ -257,14 +261,7 @@ async fn a_gateway_that_only_serves_requests_hears_of_a_ban_too() {
     world.done("stream:start", json!({})).await;
     let ana = token("ana", "viewer", &[]);
     assert_eq!(world.command(&ana, "stream:history", json!({})).await.status, 200);
-    let note = haat_adapter::Note {
-        stream: "main".to_owned(),
-        book: "moderation".to_owned(),
-        key: "ban:ana".to_owned(),
-        text: Some(r#"{"until":null}"#.to_owned()),
-        ..haat_adapter::Note::default()
-    };
-    haat_adapter::Market::note(&*engine, note).await.unwrap();
+    note_ban(&engine, "ana").await;
     support::patiently("the ban", async {
         while world.command(&ana, "stream:history", json!({})).await.status != 403 {}
     })

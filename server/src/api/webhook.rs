@@ -207,14 +207,16 @@ impl Sender {
         loop {
             let records = self.shared.market.ledger(stream, &position, PAGE).await?;
             for record in &records {
-                if let Some((event, body)) = self.event(stream, record)
+                position = record.id.to_string();
+                // What tells nothing is skipped together, at the end of the page.
+                let Some(event) = event_of(record) else { continue };
+                if let Some(body) = self.body(stream, event, record)
                     && !self.send(&record.id, stream, event, body).await
                 {
                     return Ok(Left::Refused);
                 }
-                position = record.id.to_string();
-                // Told only once if nobody fails; the rest of a page that tells nothing is skipped together.
-                if told(record) && self.read_as(stream, LEASE, Some(&position)).await?.is_none() {
+                // Told only once if nobody fails.
+                if self.read_as(stream, LEASE, Some(&position)).await?.is_none() {
                     return Ok(Left::Taken);
                 }
             }
@@ -232,18 +234,16 @@ impl Sender {
         self.shared.market.read_as(read).await
     }
 
-    /// What is sent of a record: the event's name, and the body.
-    fn event(&self, stream: &str, record: &Record) -> Option<(&'static str, String)> {
-        let event = event_of(record)?;
+    /// What is sent of a record; `None`: it is too old.
+    fn body(&self, stream: &str, event: &str, record: &Record) -> Option<String> {
         let at: u64 = record.id.split('-').next()?.parse().ok()?;
         if self.shared.market.now().saturating_sub(at) > TOO_OLD {
             return None;
         }
         let Record { id, by, data, .. } = record;
-        let body = format!(
+        Some(format!(
             r#"{{"id":"{stream}/{id}","event":"{event}","stream":"{stream}","at":{at},"by":{by},"data":{data}}}"#
-        );
-        Some((event, body))
+        ))
     }
 
     /// Tries once. Says whether the server has taken it.
@@ -314,10 +314,6 @@ fn event_of(record: &Record) -> Option<&'static str> {
         }
         _ => None,
     }
-}
-
-fn told(record: &Record) -> bool {
-    event_of(record).is_some()
 }
 
 /// How long to wait after so many tries that failed.

@@ -43,8 +43,7 @@ impl Live {
     /// again before it changes.
     pub(super) fn show_numbers(&self, at: At, view: &View) {
         let totals = view.totals();
-        let viewers = totals.viewers.max(u64::from(view.viewers.get()));
-        self.rooms.emit(at.key, &viewers_frame(view, viewers));
+        self.rooms.emit(at.key, &viewers_frame(view, view.audience(&totals)));
         if reactions(&totals).next().is_some() {
             let members = format!(r#""totals":{},"added":{{}}"#, numbers(reactions(&totals)));
             self.rooms.emit(at.key, &reactions_frame(view, &members));

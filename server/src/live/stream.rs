@@ -168,8 +168,8 @@ async fn change(
     mut change: impl FnMut(&mut State) -> Result<(), Reject>,
 ) -> Result<Reply, Reject> {
     let view = call.live.views.get(&call.stream);
-    let (viewers, totals) = view.map_or_else(Default::default, |view| (u64::from(view.viewers.get()), view.totals()));
-    let viewers = viewers.max(totals.viewers);
+    let totals = view.as_ref().map(|view| view.totals()).unwrap_or_default();
+    let viewers = view.map_or(0, |view| view.audience(&totals));
     let now = || call.live.shared.now();
     let edited = edit_any(&call.live, &call.stream, Some(call.by()), |state| {
         change(state)?;

@@ -335,9 +335,13 @@ impl View {
         let mut inner = self.inner.borrow_mut();
         let outline = inner.outline(&self.stream);
         let Inner { position, totals, .. } = &*inner;
-        let viewers = totals.viewers.max(u64::from(self.viewers.get()));
-        let moment = Moment { now, epoch: &position.epoch, viewers, totals };
+        let moment = Moment { now, epoch: &position.epoch, viewers: self.audience(totals), totals };
         (outline.text(moment, position.seq), position.clone())
+    }
+
+    /// Viewers by these totals. Those of this shard are among them, even if they have not been counted yet.
+    pub fn audience(&self, totals: &Totals) -> u64 {
+        totals.viewers.max(u64::from(self.viewers.get()))
     }
 
     /// Takes new totals, and returns those before.

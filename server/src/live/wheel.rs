@@ -236,9 +236,11 @@ pub(super) async fn spin(call: Call) -> Result<Reply, Reject> {
     })
     .await?;
     metrics::spin(outcome(&spun));
+    if let Spun::New(_) = spun {
+        call.live.shared.hooks.wake(&call.stream);
+    }
     match spun {
         Spun::New(turn) | Spun::Repeat(turn) => {
-            call.live.shared.hooks.wake(&call.stream);
             let Turn { id, turn, prize } = turn;
             let prize = prize.as_deref().unwrap_or("null");
             Ok(Reply(format!(r#""spin":{{"id":"{id}","prize":{prize}}},"spinsLeft":{}"#, most.saturating_sub(turn))))

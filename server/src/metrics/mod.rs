@@ -208,7 +208,7 @@ pub fn claim(outcome: &'static str, by: &'static str) {
 
 /// Somebody turned a wheel.
 pub fn spin(outcome: &'static str) {
-    metrics::counter!("haat_spins_total", "outcome" => outcome).increment(1);
+    count(["haat_spins_total", outcome, ""], || metrics::counter!("haat_spins_total", "outcome" => outcome));
 }
 
 /// Streams that members of this gateway watch, and how many viewers they have here.
