@@ -289,7 +289,7 @@ redis_test!(follows_to_the_replica_of_a_master_that_dies, async || {
     let stream = streams(&cluster).swap_remove(0);
     gateway.watch(&stream).await;
     let before = gateway.insist_on(&stream, "before").await;
-    assert_eq!(cluster.servers[0].command::<i64>("WAIT 1 5000"), 1);
+    cluster.servers[0].await_replicated();
     cluster.servers[0].kill();
     let after = gateway.insist_on(&stream, "after").await;
     assert_eq!((after.position.seq, &after.position.epoch), (2, &before.position.epoch));

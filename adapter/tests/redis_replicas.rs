@@ -149,7 +149,7 @@ redis_test!(
         let gateways =
             [Gateway::start(settings(guarded.url())).await, Gateway::start(settings(guarded.url())).await];
         gateways[0].engine.append(set(STREAM, "status", Some(r#""live""#))).await.unwrap();
-        assert_eq!(guarded.servers[0].command::<i64>("WAIT 1 5000"), 1);
+        guarded.servers[0].await_replicated();
 
         // Each user wants three, one at a time, and may have two.
         let terms = Terms { stock: STOCK, per_user: 2, ..Terms::default() };

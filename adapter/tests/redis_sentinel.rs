@@ -31,7 +31,7 @@ redis_test!(follows_the_master_when_it_dies, async || {
         gateway.join("red").await;
     }
     let before = one.insist("before").await;
-    assert_eq!(guarded.servers[0].command::<i64>("WAIT 1 5000"), 1);
+    guarded.servers[0].await_replicated();
     let mut listened: Vec<String> = guarded.servers[0].command("PUBSUB CHANNELS");
     listened.retain(|channel| !channel.starts_with("__sentinel__"));
     listened.sort();
@@ -71,7 +71,7 @@ redis_test!(
         let gateway = Gateway::start(RedisSettings { times, ..RedisSettings::new(guarded.url()) }).await;
         gateway.watch("spring").await;
         gateway.insist("before").await;
-        assert_eq!(guarded.servers[0].command::<i64>("WAIT 1 5000"), 1);
+        guarded.servers[0].await_replicated();
         let before = gateway.engine.stats().connections;
 
         guarded.servers[0].freeze(true);

@@ -80,6 +80,28 @@ impl Server {
         command.query(&mut self.connection()).expect("the command is good")
     }
 
+    /// Waits until a replica has told that it has all that was written here up to now. `WAIT` would not do: it answers for
+    /// what was written on its own connection, so at once for a test that has written nothing.
+    pub(crate) fn await_replicated(&self) {
+        let number = |text: &str, name: &str| -> Option<u64> {
+            let (_, rest) = text.split_once(name)?;
+            rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+        };
+        let written: String = self.command("INFO replication");
+        let written = number(&written, "master_repl_offset:").expect("a master tells how far it is");
+        let end = Instant::now() + PATIENCE;
+        let has_it = || {
+            let info: String = self.command("INFO replication");
+            info.lines()
+                .filter(|line| line.starts_with("slave") && line.contains("state=online"))
+                .any(|line| number(line, ",offset=").is_some_and(|offset| offset >= written))
+        };
+        while !has_it() {
+            assert!(Instant::now() < end, "the replica does not follow");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Ends the server at once, as a power cut does.
     pub(crate) fn kill(&mut self) {
         let _ = self.process.kill();
