@@ -1,279 +1,272 @@
-//! [`Desk`]: where claims wait. Those of one pool that come while others are under way go to Redis in one step, which decides one
-//! after the other: what a step costs is then shared by all of them.
+//! [`Desk`]: where errands wait that can be done together. Those of one place that come while others are under way go to Redis
+//! in one step, which does one after the other: what a step costs is then shared by all of them.
 //!
 //! ```text
-//!   claim ──► nobody waits: at once, alone
-//!        └──► a few steps are under way: the next one takes it along ──► redis ──► an answer for each
+//!   errand ──► nobody waits: at once, alone
+//!         └──► as many steps as may be are under way: the next one takes it along ──► redis ──► an answer for each
 //! ```
 //!
-//! A claim that waited for too long is not made, and is told so as if nobody knew.
+//! Whoever has waited for as long as a command may take is told that nobody knows. An errand that has not begun by then is not
+//! done.
 
 use std::{
     collections::VecDeque,
+    fmt::Debug,
+    future::Future,
+    hash::Hash,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
-use redis::{Cmd, Value};
 use rustc_hash::FxHashMap;
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{sync::oneshot, time::timeout};
 
-use super::{
-    Core,
-    arguments::check_arguments,
-    fault::Fault,
-    market::{Answer, grant, new_epoch, no_stream, number, optional},
-    seen::Steps,
-    store::{is_stream, milliseconds, value},
-    till::Way,
-};
-use crate::{Claim, Claimed, Grant, GrantState, RETURN_DELAY, Refusal, StoreError};
+use super::{Core, fault::Fault};
+use crate::StoreError;
 
-/// Claims of one step. Everything else waits for it.
+/// Errands of one step. Everything else waits for it.
 const BATCH: usize = 128;
-/// Steps of one pool that are under way at a time: one is decided while the answers to the other are given out.
-const STEPS: usize = 2;
-/// Claims that wait for one pool. One more is refused at once: it would wait for longer than it may.
+/// Bytes of one step, unless its first errand has more.
+const BYTES: usize = 256 * 1024;
+/// Errands that wait at one desk. One more is refused at once: it would wait for longer than it may.
 const QUEUE: usize = 16_384;
+/// Their bytes.
+const QUEUE_BYTES: usize = 64 * 1024 * 1024;
 
-/// Where claims wait.
-#[derive(Debug, Default)]
-pub(super) struct Desk(Mutex<FxHashMap<Pool, Queue>>);
+/// What can be done together with others.
+pub(super) trait Errand: Debug + Send + Sync + Sized + 'static {
+    /// Where it waits. At one place errands are done in the order in which they come.
+    type Place: Clone + Debug + Eq + Hash + Send + Sync;
+    /// What becomes of it.
+    type Answer: Debug + Send + Sync;
 
-/// Stream and pool.
-type Pool = (String, String);
+    /// Steps of one place that are under way at a time. With more than one, their order is not sure.
+    const STEPS: usize;
 
-#[derive(Debug, Default)]
-struct Queue {
-    waiting: VecDeque<Waiting>,
+    /// The desk of these.
+    fn desk(core: &Core) -> &Desk<Self>;
+
+    /// Where it waits.
+    fn place(&self) -> Self::Place;
+
+    /// What it adds to a step.
+    fn bytes(&self) -> usize;
+
+    /// Whether it can be done in one step with another one.
+    fn is_like(&self, other: &Self) -> bool;
+
+    /// Does errands of one place that are alike, in their order. At least one.
+    fn do_all(
+        core: &Core,
+        errands: &[&Self],
+    ) -> impl Future<Output = Result<Vec<Result<Self::Answer, StoreError>>, StoreError>> + Send;
+}
+
+/// Where errands wait.
+#[derive(Debug)]
+pub(super) struct Desk<E: Errand>(Mutex<Queues<E>>);
+
+#[derive(Debug)]
+struct Queues<E: Errand> {
+    places: FxHashMap<E::Place, Queue<E>>,
+    /// At all places.
+    waiting: usize,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Queue<E: Errand> {
+    waiting: VecDeque<Waiting<E>>,
     steps: usize,
 }
 
 #[derive(Debug)]
-struct Waiting {
-    claim: Claim,
-    since: Instant,
-    answer: oneshot::Sender<Result<Claimed, StoreError>>,
+struct Waiting<E: Errand> {
+    errand: E,
+    answer: oneshot::Sender<Result<E::Answer, StoreError>>,
 }
 
-/// Whether two claims of a pool can be decided in one step.
-fn alike(one: &Claim, other: &Claim) -> bool {
-    one.checks == other.checks
-        && one.terms == other.terms
-        && one.data.len() == other.data.len()
-        && one.worth.iter().map(|worth| &worth.name).eq(other.worth.iter().map(|worth| &worth.name))
+impl<E: Errand> Default for Desk<E> {
+    fn default() -> Self {
+        Self(Mutex::new(Queues { places: FxHashMap::default(), waiting: 0, bytes: 0 }))
+    }
 }
 
-impl Desk {
-    fn lock(&self) -> MutexGuard<'_, FxHashMap<Pool, Queue>> {
+impl<E: Errand> Desk<E> {
+    fn lock(&self) -> MutexGuard<'_, Queues<E>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A claim has come. Says whether the caller is to see to a step; `None`: too many wait, it is not taken.
-    fn enter(&self, pool: &Pool, waiting: Waiting) -> Option<bool> {
+    /// An errand has come. Says whether the caller is to see to a step; `None`: too many wait, it is not taken.
+    fn enter(&self, place: &E::Place, waiting: Waiting<E>) -> Option<bool> {
         let mut queues = self.lock();
-        let queue = queues.entry(pool.clone()).or_default();
-        if queue.waiting.len() >= QUEUE {
+        if queues.waiting >= QUEUE || queues.bytes >= QUEUE_BYTES {
             return None;
         }
+        queues.waiting += 1;
+        queues.bytes += waiting.errand.bytes();
+        let new = || Queue { waiting: VecDeque::new(), steps: 0 };
+        let queue = queues.places.entry(place.clone()).or_insert_with(new);
         queue.waiting.push_back(waiting);
-        let begins = queue.steps < STEPS;
+        let begins = queue.steps < E::STEPS;
         queue.steps += usize::from(begins);
         Some(begins)
     }
 
-    /// The claims of the next step. Empty: there are none, and the step is over.
-    fn next(&self, pool: &Pool, patience: Duration) -> Vec<Waiting> {
+    /// The errands of the next step. Empty: there are none, and the step is over.
+    fn next(&self, place: &E::Place) -> Vec<Waiting<E>> {
         let mut queues = self.lock();
-        let Some(queue) = queues.get_mut(pool) else { return Vec::new() };
-        let mut batch: Vec<Waiting> = Vec::new();
-        while batch.len() < BATCH
-            && let Some(waiting) = queue.waiting.pop_front()
-        {
-            if waiting.answer.is_closed() {
-                // Nobody waits for it any more.
-            } else if waiting.since.elapsed() >= patience {
-                let _ = waiting.answer.send(Err(StoreError::Unavailable("it waited for too long".to_owned())));
-            } else if batch.first().is_none_or(|first| alike(&first.claim, &waiting.claim)) {
-                batch.push(waiting);
-            } else {
-                queue.waiting.push_front(waiting);
+        let Some(queue) = queues.places.get_mut(place) else { return Vec::new() };
+        let (mut batch, mut bytes): (Vec<Waiting<E>>, usize) = (Vec::new(), 0);
+        let mut left = (0, 0);
+        while let Some(waiting) = queue.waiting.front() {
+            let fits = batch.first().is_none_or(|first| {
+                batch.len() < BATCH && bytes + waiting.errand.bytes() <= BYTES && waiting.errand.is_like(&first.errand)
+            });
+            // Nobody may wait for it any more.
+            if !fits && !waiting.answer.is_closed() {
                 break;
+            }
+            let Some(waiting) = queue.waiting.pop_front() else { break };
+            left = (left.0 + 1, left.1 + waiting.errand.bytes());
+            if !waiting.answer.is_closed() {
+                bytes += waiting.errand.bytes();
+                batch.push(waiting);
             }
         }
         if batch.is_empty() {
             queue.steps = queue.steps.saturating_sub(1);
             if queue.steps == 0 {
-                queues.remove(pool);
+                queues.places.remove(place);
             }
         }
+        queues.waiting = queues.waiting.saturating_sub(left.0);
+        queues.bytes = queues.bytes.saturating_sub(left.1);
         batch
     }
 }
 
 impl Core {
-    /// See [`Market::claim`](crate::Market::claim).
-    pub(super) async fn claim(self: Arc<Self>, claim: Claim) -> Result<Claimed, StoreError> {
-        self.check_name(&[&claim.pool, &claim.id, &claim.user, claim.request.as_deref().unwrap_or_default()])?;
-        if !is_stream(&claim.stream) {
-            return Err(no_stream());
-        }
-        let pool = (claim.stream.clone(), claim.pool.clone());
+    /// Does an errand, together with others if others wait.
+    pub(super) async fn run_errand<E: Errand>(self: &Arc<Self>, errand: E) -> Result<E::Answer, StoreError> {
+        let place = errand.place();
         let (answer, answered) = oneshot::channel();
-        let gone = || StoreError::Unavailable("nobody decides it".to_owned());
-        match self.desk.enter(&pool, Waiting { claim, since: Instant::now(), answer }) {
-            Some(true) => drop(tokio::spawn(self.serve(pool))),
+        match E::desk(self).enter(&place, Waiting { errand, answer }) {
+            Some(true) => drop(tokio::spawn(self.clone().serve::<E>(place))),
             Some(false) => {}
-            None => return Err(StoreError::Unavailable("too many claims wait for redis".to_owned())),
+            None => return Err(StoreError::Unavailable("too much waits for redis".to_owned())),
         }
-        answered.await.map_err(|_| gone())?
+        match timeout(self.settings.times.command, answered).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(StoreError::Unavailable("nobody sees to it".to_owned())),
+            Err(_) => Err(StoreError::Unavailable("no answer in time".to_owned())),
+        }
     }
 
-    /// Takes steps of a pool, until nobody waits.
-    async fn serve(self: Arc<Self>, pool: Pool) {
+    /// Takes steps of a place, until nobody waits.
+    async fn serve<E: Errand>(self: Arc<Self>, place: E::Place) {
         loop {
-            let batch = self.desk.next(&pool, self.settings.times.command);
+            let batch = E::desk(&self).next(&place);
             if batch.is_empty() {
                 return;
             }
-            let claims: Vec<&Claim> = batch.iter().map(|waiting| &waiting.claim).collect();
-            let answers = self.decide_all(&claims).await;
-            let mut answers = answers.map(Vec::into_iter);
+            let errands: Vec<&E> = batch.iter().map(|waiting| &waiting.errand).collect();
+            let mut answers = E::do_all(&self, &errands).await.map(Vec::into_iter);
             for waiting in batch {
                 let answer = match &mut answers {
-                    Ok(answers) => answers.next().unwrap_or_else(|| Err(Fault::nonsense("a claim").into())),
+                    Ok(answers) => answers.next().unwrap_or_else(|| Err(Fault::nonsense("a step").into())),
                     Err(error) => Err(error.clone()),
                 };
                 let _ = waiting.answer.send(answer);
             }
         }
     }
-
-    /// Decides claims that are alike, in their order.
-    async fn decide_all(&self, claims: &[&Claim]) -> Result<Vec<Result<Claimed, StoreError>>, StoreError> {
-        let Some(first) = claims.first() else { return Ok(Vec::new()) };
-        let (limits, terms) = (&self.settings.limits, &first.terms);
-        let epoch = new_epoch()?;
-        let (position, sale) = self.seen.both(&first.stream);
-        let keys = ["fields", "grants", "holds", &*format!("grants:{}", first.pool), "clock"];
-        let arguments = |command: &mut Cmd| {
-            command.arg(&first.pool).arg(terms.stock).arg(terms.per_user);
-            command.arg(number(terms.opens)).arg(number(terms.ends)).arg(number(terms.hold));
-            command.arg(limits.takers).arg(limits.ledger_records).arg(milliseconds(self.settings.times.retain));
-            command.arg(milliseconds(RETURN_DELAY));
-            command.arg(first.checks.len()).arg(first.data.len()).arg(first.worth.len()).arg(claims.len());
-            command.arg(&*position.epoch).arg(position.seq).arg(&*sale.epoch).arg(sale.count).arg(&epoch);
-            check_arguments(command, &first.checks);
-            first.worth.iter().for_each(|worth| {
-                command.arg(&worth.name);
-            });
-            for claim in claims {
-                command.arg(&claim.id).arg(&claim.user).arg(optional(claim.request.as_deref()));
-                command.arg(claim.quantity).arg(&claim.by).arg(&claim.data);
-                claim.worth.iter().for_each(|worth| {
-                    command.arg(worth.value);
-                });
-            }
-        };
-        let answer = self.step(Way::Till, &self.scripts.claim, &first.stream, &keys, arguments).await?;
-        let mut answers = value::<Vec<Value>>(answer, "claims")?.into_iter();
-        let head: String = value(answers.next().unwrap_or(Value::Nil), "claims")?;
-        if head == "X" {
-            return Err(no_stream());
-        }
-        let now: u64 = head.parse().map_err(|_| Fault::nonsense("claims"))?;
-        let epoch: String = value(answers.next().unwrap_or(Value::Nil), "claims")?;
-        let steps: String = value(answers.next().unwrap_or(Value::Nil), "claims")?;
-        if let Ok(count) = steps.parse() {
-            self.seen.note_sale(&first.stream, &Steps { epoch: epoch.into(), count });
-        }
-        let each = |(claim, said): (&&Claim, Value)| self.claimed(claim, now, Answer::new(said, "a claim")?);
-        Ok(claims.iter().zip(answers).map(each).collect())
-    }
-
-    fn claimed(&self, claim: &Claim, now: u64, mut answer: Answer) -> Result<Claimed, StoreError> {
-        Ok(match &*answer.word {
-            "N" => Claimed::New(granted(claim, now, answer.next()?)),
-            "R" => Claimed::Repeat(grant(answer.next()?)?),
-            "M" => Claimed::Refused(Refusal::Mismatch),
-            "E" => Claimed::Refused(Refusal::Early(claim.terms.opens.unwrap_or_default())),
-            "L" => Claimed::Refused(Refusal::Late),
-            "S" => Claimed::Refused(Refusal::Limit(answer.next()?)),
-            "G" => Claimed::Refused(Refusal::SoldOut(answer.next()?)),
-            _ => return Err(answer.refused(&claim.checks, self.settings.limits.takers)),
-        })
-    }
-}
-
-/// The grant that was made of a claim.
-fn granted(claim: &Claim, now: u64, left: u64) -> Grant {
-    Grant {
-        id: claim.id.as_str().into(),
-        user: claim.user.as_str().into(),
-        request: claim.request.as_deref().map(Into::into),
-        quantity: claim.quantity,
-        text: claim.data.join(&now.to_string()).into(),
-        left,
-        state: claim.terms.hold.map_or(GrantState::Final, |hold| GrantState::Held(now.saturating_add(hold))),
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Check, Terms};
 
-    const PATIENCE: Duration = Duration::from_secs(2);
+    /// A number, of a kind, and of a size.
+    #[derive(Debug)]
+    struct Test(u32, char, usize);
 
-    fn pool() -> Pool {
-        ("main".to_owned(), "drop.d@1".to_owned())
-    }
+    impl Errand for Test {
+        type Place = &'static str;
+        type Answer = u32;
+        const STEPS: usize = 2;
 
-    fn waiting(claim: Claim) -> (Waiting, oneshot::Receiver<Result<Claimed, StoreError>>) {
-        let (answer, answered) = oneshot::channel();
-        (Waiting { claim, since: Instant::now(), answer }, answered)
-    }
-
-    fn claim(id: usize, stock: u64) -> Claim {
-        Claim { id: format!("c{id}"), terms: Terms { stock, ..Terms::default() }, ..Claim::default() }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_step_takes_those_that_are_alike_in_their_order() {
-        let desk = Desk::default();
-        let mut answers = Vec::new();
-        for (id, stock) in [(1, 5), (2, 5), (3, 6), (4, 5)] {
-            let (waiting, answered) = waiting(claim(id, stock));
-            assert_eq!(desk.enter(&pool(), waiting).unwrap(), id <= STEPS, "a few steps at a time");
-            answers.push(answered);
+        fn desk(_: &Core) -> &Desk<Self> {
+            unreachable!("the desk is tried alone")
         }
-        let ids = |batch: &[Waiting]| batch.iter().map(|waiting| waiting.claim.id.clone()).collect::<Vec<_>>();
-        assert_eq!(ids(&desk.next(&pool(), PATIENCE)), ["c1", "c2"]);
-        assert_eq!(ids(&desk.next(&pool(), PATIENCE)), ["c3"]);
-        assert_eq!(ids(&desk.next(&pool(), PATIENCE)), ["c4"]);
-        assert!(desk.next(&pool(), PATIENCE).is_empty() && desk.next(&pool(), PATIENCE).is_empty());
-        assert!(desk.lock().is_empty(), "nothing is kept");
+        fn place(&self) -> Self::Place {
+            "here"
+        }
+        fn bytes(&self) -> usize {
+            self.2
+        }
+        fn is_like(&self, other: &Self) -> bool {
+            self.1 == other.1
+        }
+        async fn do_all(_: &Core, errands: &[&Self]) -> Result<Vec<Result<u32, StoreError>>, StoreError> {
+            Ok(errands.iter().map(|errand| Ok(errand.0)).collect())
+        }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn who_gave_up_or_waited_for_too_long_is_not_served() {
-        let desk = Desk::default();
-        let (late, answered) = waiting(claim(1, 5));
-        desk.enter(&pool(), late).unwrap();
-        tokio::time::advance(PATIENCE).await;
-        let (gone, hung_up) = waiting(claim(2, 5));
-        drop(hung_up);
-        desk.enter(&pool(), gone).unwrap();
-        let (good, _answered) = waiting(claim(3, 5));
-        desk.enter(&pool(), good).unwrap();
-        let batch = desk.next(&pool(), PATIENCE);
-        assert_eq!(batch.iter().map(|waiting| &*waiting.claim.id).collect::<Vec<_>>(), ["c3"]);
-        assert!(matches!(answered.await.unwrap(), Err(StoreError::Unavailable(_))));
+    type Answered = oneshot::Receiver<Result<u32, StoreError>>;
+
+    fn enter(desk: &Desk<Test>, errand: Test) -> (Option<bool>, Answered) {
+        let (answer, answered) = oneshot::channel();
+        (desk.enter(&errand.place(), Waiting { errand, answer }), answered)
+    }
+
+    fn next(desk: &Desk<Test>) -> Vec<u32> {
+        desk.next(&"here").iter().map(|waiting| waiting.errand.0).collect()
     }
 
     #[test]
-    fn claims_under_other_checks_are_not_alike() {
-        let checked = Claim { checks: vec![Check::Is("a".to_owned(), None)], ..claim(1, 5) };
-        assert!(!alike(&checked, &claim(1, 5)) && alike(&checked, &Claim { id: "c2".to_owned(), ..checked.clone() }));
+    fn a_step_takes_those_that_are_alike_in_their_order() {
+        let desk = Desk::default();
+        let mut answers = Vec::new();
+        for (number, kind) in [(1, 'a'), (2, 'a'), (3, 'b'), (4, 'a')] {
+            let (begins, answered) = enter(&desk, Test(number, kind, 1));
+            assert_eq!(begins, Some(number <= 2), "two steps at a time");
+            answers.push(answered);
+        }
+        assert_eq!([next(&desk), next(&desk), next(&desk)], [vec![1, 2], vec![3], vec![4]]);
+        assert!(next(&desk).is_empty() && next(&desk).is_empty());
+        let queues = desk.lock();
+        assert!(queues.places.is_empty() && (queues.waiting, queues.bytes) == (0, 0), "nothing is kept");
+    }
+
+    #[test]
+    fn a_step_is_bounded() {
+        let desk = Desk::default();
+        let large = [BYTES + 1, 1, BYTES - 1, 1];
+        let mut answers: Vec<_> =
+            (1..).zip(large).map(|(number, bytes)| enter(&desk, Test(number, 'a', bytes))).collect();
+        assert_eq!([next(&desk), next(&desk), next(&desk)], [vec![1], vec![2, 3], vec![4]]);
+        answers.extend((0..=BATCH as u32).map(|number| enter(&desk, Test(number, 'a', 1))));
+        assert_eq!([next(&desk).len(), next(&desk).len(), next(&desk).len()], [BATCH, 1, 0]);
+    }
+
+    #[test]
+    fn who_gave_up_is_not_served() {
+        let desk = Desk::default();
+        let first = enter(&desk, Test(1, 'a', 1));
+        drop(enter(&desk, Test(2, 'b', 1)));
+        let last = enter(&desk, Test(3, 'a', 1));
+        assert_eq!(next(&desk), [1, 3], "the one between them is not in the way");
+        drop((first, last));
+    }
+
+    #[test]
+    fn who_finds_the_desk_full_is_not_taken() {
+        let desk = Desk::default();
+        let mut answers: Vec<_> = (0..QUEUE as u32).map(|number| enter(&desk, Test(number, 'a', 1))).collect();
+        assert_eq!(enter(&desk, Test(0, 'a', 1)).0, None);
+        assert_eq!(next(&desk).len(), BATCH);
+        answers.push(enter(&desk, Test(0, 'a', QUEUE_BYTES)));
+        assert_eq!(answers.last().unwrap().0, Some(false));
+        assert_eq!(enter(&desk, Test(0, 'a', 1)).0, None, "there is room for more, but not for their bytes");
     }
 }

@@ -14,6 +14,7 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     Mode, NodePeers, RedisSettings, SettingsError, Stats,
+    append::Written,
     classic::Classic,
     desk::Desk,
     dial::Dialer,
@@ -35,7 +36,7 @@ use super::{
     wire::{Channel, Wire},
 };
 use crate::{
-    Adapter, Broadcast, Health, Inbound, QueueFull, Replies, Request, RequestError,
+    Adapter, Broadcast, Claim, Health, Inbound, QueueFull, Replies, Request, RequestError,
     cluster::{Kind, Questions},
 };
 
@@ -75,7 +76,8 @@ pub(super) struct Core {
     pub(super) scripts: Scripts,
     pub(super) seen: Seen,
     pub(super) hands: Hands,
-    pub(super) desk: Desk,
+    pub(super) appends: Desk<Written>,
+    pub(super) claims: Desk<Claim>,
     pub(super) counters: Counters,
     pub(super) inbound: InboundRef,
     pub(super) closed: AtomicBool,
@@ -184,7 +186,8 @@ impl Engine {
             scripts: Scripts::new(),
             seen: Seen::default(),
             hands: Hands::default(),
-            desk: Desk::default(),
+            appends: Desk::default(),
+            claims: Desk::default(),
             counters: Counters::default(),
             inbound: InboundRef(inbound),
             closed: AtomicBool::new(false),

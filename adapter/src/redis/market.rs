@@ -9,12 +9,12 @@ use redis::{Cmd, FromRedisValue, Value};
 
 use super::{
     Core, Engine,
-    arguments::{check_arguments, part_arguments},
+    arguments::{check_arguments, failed, part_word},
     fault::Fault,
     random_text, record,
     scripts::Script,
     seen::Steps,
-    store::{EPOCH, failed, is_stream, milliseconds, today, too_large, value},
+    store::{EPOCH, is_stream, milliseconds, today, too_large, value},
     till::Way,
     wire::publish_command,
 };
@@ -226,7 +226,7 @@ impl Core {
                 let parts = peers.as_ref().map_or(&[][..], |(_, parts)| parts);
                 command.arg(&stake.id).arg(stake.weight).arg(number(stake.stock)).arg(&stake.text);
                 command.arg(&body.about).arg(&body.text).arg(parts.len());
-                part_arguments(command, parts);
+                parts.iter().for_each(|part| part_word(command, part));
             }
         };
         let keys = ["fields", "log", "clock"];

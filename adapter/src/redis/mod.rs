@@ -20,8 +20,11 @@
 //! | `mouth` | what is published, in order |
 //! | `pulse` | whether the gateway hears itself, and whether Node gateways are there |
 //! | `wire`, `classic`, `sharded` | what gateways say to each other, as Node's adapters spell it |
-//! | `market`, `desk`, `hands` | the [`Market`](crate::Market), where claims wait, and what time it is |
-//! | `store`, `scripts`, `arguments`, `record`, `seen` | the [`Store`](crate::Store), its steps, what they are told, a log entry's form, how far it was seen |
+//! | `desk` | where errands wait that can be done together |
+//! | `store`, `append` | the [`Store`](crate::Store), and how entries are written |
+//! | `market`, `claim` | the [`Market`](crate::Market), and how units are taken |
+//! | `scripts`, `arguments` | the atomic steps of both, and what they are told |
+//! | `record`, `seen`, `hands` | a log entry's form, how far a stream was seen, what time it is |
 //!
 //! One thread of its own does all of it: the gateway's code ([`Inbound`](crate::Inbound)) is called on it, one call at a time, in the order in
 //! which Redis sent things. Two connections to each server: one for commands, one to listen; a flood on one does not delay the
@@ -90,8 +93,10 @@
 //! # }
 //! ```
 
+mod append;
 mod arguments;
 mod backoff;
+mod claim;
 mod classic;
 mod desk;
 mod dial;

@@ -410,7 +410,8 @@ impl Core {
             Err(fault) if self.servers.is_cluster() => fault,
             answer => return answer,
         };
-        let patience = self.settings.times.command;
+        // Nobody waits for longer than a command may take: the reason is to reach them before.
+        let patience = self.settings.times.command * 3 / 4;
         let end = Instant::now() + patience;
         loop {
             let answer = match fault.remedy {

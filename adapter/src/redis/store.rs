@@ -14,7 +14,6 @@ use redis::{Cmd, FromRedisValue, Pipeline, Value, aio::MultiplexedConnection};
 
 use super::{
     Core, Engine,
-    arguments::Written,
     fault::{Fault, Remedy},
     node::Node,
     random_text, record,
@@ -23,8 +22,8 @@ use super::{
     till::Way,
 };
 use crate::{
-    Append, Appended, Check, Counter, Entry, GatewayLease, LogRead, Position, SavedSession, Share, Snapshot, Store,
-    StoreError, Totals, msgpack::Part,
+    Append, Appended, Counter, Entry, GatewayLease, LogRead, Position, SavedSession, Share, Snapshot, Store,
+    StoreError, Totals,
 };
 
 /// Characters of an epoch: 48 random bits.
@@ -143,59 +142,7 @@ impl Core {
         format!("{}:session:{pid}", self.names.prefix)
     }
 
-    // --- appending ---
-
-    async fn append(&self, append: Append) -> Result<Appended, StoreError> {
-        let Append { stream, event, data, set, checks, once, .. } = &append;
-        self.check(&append)?;
-        let body = record::body(event, set, data);
-        if body.text.len() > self.settings.limits.entry_bytes {
-            return Err(too_large(format!("an entry of more than {} bytes", self.settings.limits.entry_bytes)));
-        }
-        let seen = self.seen.furthest(stream);
-        let epoch = random_text(EPOCH).map_err(|error| StoreError::Unavailable(format!("no randomness: {error}")))?;
-        let peers = self.for_peers(stream, event, data);
-        let keys = ["meta", "fields", "log", "counts", "ledger"].map(|part| self.names.key(stream, part));
-        let once_key = self.names.key(stream, &format!("once:{}", once.as_ref().map_or("", |once| &once.key)));
-        let pace = append.pace.as_ref().map_or("", |pace| &pace.key);
-        let pace_key = self.names.key(stream, &format!("pace:{pace}"));
-        let clock = self.names.clock(stream);
-        let [meta, fields, log, counts, ledger] = &keys;
-        let keys: [&str; 8] = [meta, fields, log, &clock, &once_key, &pace_key, counts, ledger];
-        let written = Written { append: &append, seen: &seen, epoch: &epoch, body: &body, peers: &peers };
-        let answer = self
-            .script(&self.scripts.append, &keys, |command| {
-                self.append_arguments(command, &written);
-            })
-            .await?;
-        let Value::BulkString(answer) = answer else { return Err(Fault::nonsense("an append").into()) };
-        let (kind, rest) = answer.split_first().ok_or_else(|| Fault::nonsense("an append"))?;
-        match kind {
-            b'N' => {
-                let (entry, first_today) = new_entry(&append, rest).ok_or_else(|| Fault::nonsense("an append"))?;
-                self.seen.note(stream, &entry.position);
-                if first_today || self.seen.needs_index(stream) {
-                    self.list(stream).await;
-                }
-                Ok(Appended::New(Arc::new(entry)))
-            }
-            b'R' => {
-                let entry = record::entry(&stream.as_str().into(), rest, None);
-                let entry = entry.map_err(|error| Fault::new(Remedy::None, format!("a kept entry: {error}")))?;
-                Ok(Appended::Repeat(Arc::new(entry)))
-            }
-            b'C' => {
-                let number = number(rest).and_then(|number| usize::try_from(number).ok());
-                Err(number.map_or_else(|| Fault::nonsense("an append").into(), |number| failed(checks, number)))
-            }
-            b'P' => {
-                let wait = number(rest).ok_or_else(|| Fault::nonsense("an append"))?;
-                Err(StoreError::TooSoon(Duration::from_millis(wait)))
-            }
-            b'F' => Err(too_large(format!("more than {} state fields", self.settings.limits.fields))),
-            _ => Err(Fault::nonsense("an append").into()),
-        }
-    }
+    // --- the list of streams ---
 
     /// Puts a stream into the list of streams. If that fails, the next append does it.
     pub(super) async fn list(&self, stream: &str) {
@@ -206,40 +153,29 @@ impl Core {
         self.seen.set_indexed(stream, listed);
     }
 
-    /// The form of an entry for gateways that know of no log, if there are any: a channel and a message.
-    pub(super) fn for_peers(&self, stream: &str, event: &str, data: &[String]) -> Option<(String, Vec<Part>)> {
-        if !self.pulse.has_node_peers() {
-            return None;
-        }
-        let room = format!("stream:{stream}");
-        let entry = self.wire.entry(&room, event, data);
-        entry
-            .inspect_err(|error| {
-                self.counters.unspeakable.add(1);
-                tracing::debug!(%error, "an entry cannot be told to Node gateways");
-            })
-            .ok()
-    }
-
-    /// The bounds that can be told without Redis.
-    fn check(&self, append: &Append) -> Result<(), StoreError> {
-        let limits = &self.settings.limits;
-        if !is_stream(&append.stream) {
-            return Err(too_large("a stream's id has 1 to 64 characters of A-Z a-z 0-9 _ -".to_owned()));
-        }
-        let key = append.once.iter().map(|once| &once.key).chain(append.pace.iter().map(|pace| &pace.key));
-        let mut names = [&append.event].into_iter().chain(key).chain(append.set.iter().map(|(name, _)| name));
-        if names.any(|name| name.len() > limits.name_bytes) {
-            return Err(too_large(format!("a name of more than {} bytes", limits.name_bytes)));
-        }
-        let size = |pieces: &[String]| pieces.iter().map(String::len).sum::<usize>();
-        let large = |text: &Option<Vec<String>>| text.as_deref().is_some_and(|text| size(text) > limits.field_bytes);
-        match append.set.iter().find(|(_, text)| large(text)) {
-            Some((name, _)) => {
-                Err(too_large(format!("state field {name:?} of more than {} bytes", limits.field_bytes)))
+    async fn streams(&self) -> Result<Vec<String>, StoreError> {
+        // A stream was listed on the last day that it was given an expiry on.
+        let oldest = today().saturating_sub(self.settings.times.retain.as_secs() / DAY + 1);
+        let index = self.index();
+        let mut old = redis::cmd("ZREMRANGEBYSCORE");
+        old.arg(&index).arg("-inf").arg(format!("({oldest}"));
+        self.run(&index, &old).await?;
+        let listed = self.run(&index, redis::cmd("ZRANGE").arg(&index).arg(0).arg(-1)).await?;
+        let listed: Vec<String> = value(listed, "a list")?;
+        let mut existing = Vec::with_capacity(listed.len());
+        for streams in listed.chunks(SETTLED) {
+            let exists = |stream: &String| {
+                let meta = self.names.key(stream, "meta");
+                (meta.clone(), redis::cmd("EXISTS").arg(meta).take())
+            };
+            let commands: Vec<_> = streams.iter().map(exists).collect();
+            for (stream, exists) in streams.iter().zip(self.run_all(&commands).await) {
+                if exists? == Value::Int(1) {
+                    existing.push(stream.clone());
+                }
             }
-            None => Ok(()),
         }
+        Ok(existing)
     }
 
     // --- reading ---
@@ -335,31 +271,6 @@ impl Core {
             self.counters.unclear.add(1);
             StoreError::Unavailable(format!("an entry of {stream:?}: {error}"))
         })
-    }
-
-    async fn streams(&self) -> Result<Vec<String>, StoreError> {
-        // A stream was listed on the last day that it was given an expiry on.
-        let oldest = today().saturating_sub(self.settings.times.retain.as_secs() / DAY + 1);
-        let index = self.index();
-        let mut old = redis::cmd("ZREMRANGEBYSCORE");
-        old.arg(&index).arg("-inf").arg(format!("({oldest}"));
-        self.run(&index, &old).await?;
-        let listed = self.run(&index, redis::cmd("ZRANGE").arg(&index).arg(0).arg(-1)).await?;
-        let listed: Vec<String> = value(listed, "a list")?;
-        let mut existing = Vec::with_capacity(listed.len());
-        for streams in listed.chunks(SETTLED) {
-            let exists = |stream: &String| {
-                let meta = self.names.key(stream, "meta");
-                (meta.clone(), redis::cmd("EXISTS").arg(meta).take())
-            };
-            let commands: Vec<_> = streams.iter().map(exists).collect();
-            for (stream, exists) in streams.iter().zip(self.run_all(&commands).await) {
-                if exists? == Value::Int(1) {
-                    existing.push(stream.clone());
-                }
-            }
-        }
-        Ok(existing)
     }
 
     // --- audience ---
@@ -471,47 +382,6 @@ impl Core {
     }
 }
 
-/// The error that a check is which does not hold; they are counted from 1.
-pub(super) fn failed(checks: &[Check], number: usize) -> StoreError {
-    match number.checked_sub(1).and_then(|place| checks.get(place)) {
-        Some(Check::Is(name, _) | Check::IsNot(name, _)) => StoreError::Conflict(name.clone()),
-        None => Fault::nonsense("a check").into(),
-    }
-}
-
-fn number(digits: &[u8]) -> Option<u64> {
-    std::str::from_utf8(digits).ok()?.parse().ok()
-}
-
-/// The entry that an append made, from `<0 or 1><epoch> <seq> <clock>` and the values of its gaps, and whether it is the first
-/// of the day.
-fn new_entry(append: &Append, answer: &[u8]) -> Option<(Entry, bool)> {
-    let answer = std::str::from_utf8(answer).ok()?;
-    let (first_today, rest) = answer.split_at_checked(1)?;
-    let mut words = rest.split(' ');
-    let (epoch, digits, clock) = (words.next()?, words.next()?, words.next()?);
-    let mut data = String::new();
-    for (place, piece) in append.data.iter().enumerate() {
-        if place > 0 {
-            data.push_str(words.next().and_then(record::value).unwrap_or(digits));
-        }
-        data.push_str(piece);
-    }
-    let set = append
-        .set
-        .iter()
-        .map(|(name, pieces)| (name.as_str().into(), pieces.as_ref().map(|pieces| pieces.join(digits).into())));
-    let entry = Entry {
-        stream: append.stream.as_str().into(),
-        position: Position { epoch: epoch.into(), seq: digits.parse().ok()? },
-        clock: clock.parse().ok()?,
-        event: append.event.as_str().into(),
-        data: data.into(),
-        set: set.collect(),
-    };
-    Some((entry, first_today == "1"))
-}
-
 /// How far the sale is, the time, and the totals.
 fn totals_of(answer: Value) -> Result<(Steps, u64, Totals), StoreError> {
     let what = "a share";
@@ -550,7 +420,7 @@ async fn each(connection: &mut MultiplexedConnection, commands: &Pipeline) -> Re
 
 impl Store for Engine {
     fn append(&self, append: Append) -> BoxFuture<'_, Result<Appended, StoreError>> {
-        Box::pin(self.core.append(append))
+        Box::pin(self.core.clone().append(append))
     }
 
     fn snapshot<'a>(

@@ -21,6 +21,7 @@ pub(crate) mod sale;
 pub(crate) mod sessions;
 pub(crate) mod snapshot;
 pub(crate) mod spins;
+pub(crate) mod together;
 pub(crate) mod votes;
 
 /// Calls the macro `$run` with the names of all cases.
@@ -39,6 +40,14 @@ macro_rules! contract_cases {
             order {
                 is_the_same_for_every_gateway_when_threads_share_a_stream,
                 rises_across_streams,
+            }
+            together {
+                stand_in_the_order_in_which_they_are_made,
+                leave_the_newest_in_a_log_that_is_full,
+                see_the_state_that_those_before_have_left,
+                know_the_repetition_of_one_before,
+                keep_their_distance_from_one_before,
+                erase_what_stands_right_before,
             }
             checks {
                 hold_for_the_text_a_field_has,

@@ -1,6 +1,6 @@
--- Writes an entry into a stream's log and publishes it. Stands before the scripts that append.
+-- Writes entries into a stream's log and publishes them. Stands before the scripts that append.
 --
--- reads   meta (epoch, seq, bytes, day)
+-- reads   log · clock
 -- writes  clock · log · meta
 --
 -- A record is "1 <epoch> <seq> <clock> <what the gateway knows of the body>\n<body>": the number that belongs between the
@@ -31,52 +31,72 @@ local function joined(pieces, values, digits)
   return table.concat(text)
 end
 
--- Keys, a new epoch, bounds, "about" and "body" are what `to` names; `known` is epoch, seq, bytes and day of the stream.
--- Says the position, the clock, the record, how long the log is, and whether this is the first entry of the day.
-local function write_entry(to, known, values)
-  local epoch, seq, bytes = known[1], tonumber(known[2] or 0), tonumber(known[3] or 0)
-  -- Microseconds since 1970, or one more than before: it rises whatever becomes of the clock, and never names a moment twice
-  -- that was lost with its key.
-  local time = redis.call('TIME')
-  local clock = math.max(tonumber(redis.call('GET', to.clock) or 0) + 1, time[1] * 1000000 + time[2])
-  redis.call('SET', to.clock, string.format('%.0f', clock))
-  if not epoch then
-    epoch, seq, bytes = to.new_epoch, 0, 0
-    redis.call('DEL', to.log)
+-- A log that entries can be written to. Keys, a new epoch, bounds and the channel are what `to` names; `known` is epoch, seq,
+-- bytes and day of the stream.
+local function open_log(to, known)
+  redis.call('LLEN', to.log)
+  return {
+    to = to, epoch = known[1] or to.new_epoch, is_new = not known[1],
+    seq = tonumber(known[2] or 0), bytes = tonumber(known[3] or 0), first_today = known[4] ~= to.today,
+    clock = nil, written = nil, length = nil, records = {},
+  }
+end
+
+-- The next entry: number, digits, clock and record. The log has it after `close_log`.
+local function write_entry(log, about, body, values)
+  if not log.clock then
+    -- Microseconds since 1970, or one more than before: it rises whatever becomes of the clock, and never names a moment twice
+    -- that was lost with its key.
+    local time = redis.call('TIME')
+    log.clock = math.max(tonumber(redis.call('GET', log.to.clock) or 0) + 1, time[1] * 1000000 + time[2])
+    log.written = log.clock
+    redis.call('SET', log.to.clock, string.format('%.0f', log.clock))
+    if log.is_new then redis.call('DEL', log.to.log) end
+  else
+    log.clock = log.clock + 1
   end
-  seq = seq + 1
-  local digits = string.format('%.0f', seq)
-  local head = epoch .. ' ' .. digits .. ' ' .. string.format('%.0f', clock) .. ' '
-  local about = to.about
+  log.seq = log.seq + 1
+  local digits, clock = string.format('%.0f', log.seq), string.format('%.0f', log.clock)
+  local form = '1 '
   if values then
     local shown = {}
     for i, text in ipairs(values) do shown[i] = text or '-' end
-    head, about = '2 ' .. head, table.concat(shown, ',') .. ' ' .. about
-  else
-    head = '1 ' .. head
+    form, about = '2 ', table.concat(shown, ',') .. ' ' .. about
   end
-  local record = head .. about .. '\n' .. to.body
-  local length = redis.call('RPUSH', to.log, record)
-  bytes = bytes + #record
-  while length > to.max_entries or (bytes > to.max_bytes and length > 1) do
-    bytes = bytes - #redis.call('LPOP', to.log)
-    length = length - 1
+  local record = form .. log.epoch .. ' ' .. digits .. ' ' .. clock .. ' ' .. about .. '\n' .. body
+  log.bytes = log.bytes + #record
+  log.records[#log.records + 1] = record
+  return { seq = log.seq, digits = digits, clock = clock, record = record }
+end
+
+-- Makes what was written be there, and tells of it.
+local function close_log(log)
+  local to, records = log.to, log.records
+  if #records == 0 then return end
+  if log.clock > log.written then
+    redis.call('SET', to.clock, string.format('%.0f', log.clock))
+    log.written = log.clock
   end
-  redis.call('HSET', to.meta, 'epoch', epoch, 'seq', digits, 'bytes', bytes, 'day', to.today)
-  local first_today = known[4] ~= to.today
-  if first_today then
+  log.length = redis.call('RPUSH', to.log, unpack(records))
+  local over = log.length - to.max_entries
+  while over > 0 or (log.bytes > to.max_bytes and log.length > 1) do
+    for _, old in ipairs(redis.call('LPOP', to.log, math.max(over, 1))) do
+      log.bytes, log.length, over = log.bytes - #old, log.length - 1, over - 1
+    end
+  end
+  redis.call('HSET', to.meta, 'epoch', log.epoch, 'seq', string.format('%.0f', log.seq), 'bytes', log.bytes, 'day', to.today)
+  if log.first_today then
     -- Once a day is often enough for what is kept for weeks.
     redis.call('PEXPIRE', to.meta, to.retain_ms)
     redis.call('PEXPIRE', to.log, to.retain_ms)
   end
-  redis.call(to.publish, to.channel, record)
-  return { epoch = epoch, seq = seq, digits = digits, clock = clock, record = record, length = length, first_today = first_today }
+  for _, record in ipairs(records) do redis.call(to.publish, to.channel, record) end
+  log.records = {}
 end
 
--- The same for peers that know of no log: so many parts, from a place of the arguments on. "b" bytes, "d" the next value or
--- the digits, "n" the number as msgpack, "t" the head of a text: its length, and how many values are in it.
-local function tell_peers(to, channel, entry, count, at, values)
-  if count == 0 then return end
+-- Tells peers that know of no log, in so many parts: "b" bytes, "d" the next value or the digits, "n" the number as msgpack,
+-- "t" the head of a text: its length, and how many values are in it.
+local function tell_peers(to, channel, entry, parts, values)
   local function big_endian(number, bytes)
     local out = {}
     for i = bytes, 1, -1 do
@@ -87,8 +107,7 @@ local function tell_peers(to, channel, entry, count, at, values)
   end
   local message, gap = {}, 0
   local function value(number) return values and values[number] or entry.digits end
-  for i = 1, count do
-    local part = ARGV[at + i]
+  for i, part in ipairs(parts) do
     local kind = string.sub(part, 1, 1)
     if kind == 'b' then message[i] = string.sub(part, 2)
     elseif kind == 'd' then

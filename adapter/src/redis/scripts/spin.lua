@@ -8,13 +8,13 @@
 --         "S": no turns are left · "T": too many · "X": there is no such stream
 --
 -- The draw is a number of the gateway; what it hits is the draw modulo the sum of the weights that are left.
-local fields, log = KEYS[5], KEYS[6]
+local fields = KEYS[5]
 local pool, id, user, request, ends, by = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local most, most_records, retain_ms = ARGV[7], ARGV[8], ARGV[9]
 local checks, draws, prizes = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
 local data = { ARGV[13], ARGV[14], ARGV[15], ARGV[16] }
 local to = {
-  meta = meta, log = log, clock = KEYS[7],
+  meta = meta, log = KEYS[6], clock = KEYS[7],
   new_epoch = ARGV[19],
   max_entries = tonumber(ARGV[20]), max_bytes = tonumber(ARGV[21]), retain_ms = retain_ms, today = ARGV[22],
   publish = ARGV[23], channel = ARGV[24],
@@ -49,14 +49,15 @@ local stakes, sum = {}, 0
 for i = 1, prizes do
   local stake = {
     id = ARGV[at + 1], weight = tonumber(ARGV[at + 2]), text = ARGV[at + 4],
-    about = ARGV[at + 5], body = ARGV[at + 6], parts = tonumber(ARGV[at + 7]), at = at + 7,
+    about = ARGV[at + 5], body = ARGV[at + 6],
+    parts = { unpack(ARGV, at + 8, at + 7 + tonumber(ARGV[at + 7])) },
   }
   local stock = ARGV[at + 3]
   local given = stock ~= '' and tonumber(redis.call('HGET', takers, of_prize(pool, stake.id)) or 0)
   if given and given >= tonumber(stock) then stake.weight = 0 end
   sum = sum + stake.weight
   stakes[i] = stake
-  at = at + 7 + stake.parts
+  at = at + 7 + #stake.parts
 end
 local won
 if sum > 0 then
@@ -71,7 +72,7 @@ if sum > 0 then
 end
 
 try_keys()
-redis.call('LLEN', log)
+local log = open_log(to, known)
 local turn, prize = whole(had + 1), won and '+' .. won.text or '-'
 redis.call('HINCRBY', takers, of_user(pool, user), 1)
 redis.call('HINCRBY', takers, '#', 1)
@@ -83,7 +84,7 @@ record(most_records, 'spin', by, joined(data, { turn, won and won.text or 'null'
 keep(retain_ms)
 local epoch, steps = step(known[1])
 if not won then return { 'N', turn, prize, epoch, steps } end
-to.about, to.body = won.about, won.body
-local entry = write_entry(to, known, nil)
-tell_peers(to, peers, entry, won.parts, won.at, nil)
-return { 'N', turn, prize, epoch, steps, entry.first_today and '1' or '0', entry.digits }
+local entry = write_entry(log, won.about, won.body, nil)
+close_log(log)
+if #won.parts > 0 then tell_peers(to, peers, entry, won.parts, nil) end
+return { 'N', turn, prize, epoch, steps, log.first_today and '1' or '0', entry.digits }
