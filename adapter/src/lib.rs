@@ -44,7 +44,7 @@ pub use market::{
 pub use message::{Broadcast, Event, Flags, Peer, Progress, Replies, Reply, Request, Target};
 pub use store::{
     Append, Appended, Check, Counter, Entry, LogRead, Once, Pace, Position, SavedSession, SessionRoom, Share, Snapshot,
-    Store, StoreError, Totals,
+    Store, StoreError, Totals, new_epoch,
 };
 
 /// Carries broadcasts and questions between gateways. It never touches local sockets and never blocks the caller.

@@ -7,6 +7,9 @@ use haat_protocol::Id;
 
 use crate::GatewayLease;
 
+/// Characters of a new epoch.
+const EPOCH: usize = 8;
+
 /// The state that a fleet shares. Every method is one atomic step, and all engines behave alike
 /// (`tests/contract.rs` is run against each).
 ///
@@ -92,6 +95,15 @@ pub struct Position {
     pub seq: u64,
 }
 
+/// A name for another life of a log: 48 random bits.
+///
+/// # Errors
+/// [`StoreError::Unavailable`]: the system gives no randomness.
+pub fn new_epoch() -> Result<Arc<str>, StoreError> {
+    let id = Id::random().map_err(|error| StoreError::Unavailable(format!("no randomness: {error}")))?;
+    Ok(id.as_str().get(..EPOCH).unwrap_or_default().into())
+}
+
 /// One entry of a stream's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -115,6 +127,8 @@ pub struct Entry {
 pub struct Append {
     /// The stream.
     pub stream: String,
+    /// The log's [`Position::epoch`] if this entry begins it, for events that show it; the engine makes up another for `None`.
+    pub epoch: Option<Arc<str>>,
     /// The event's name.
     pub event: String,
     /// The event's JSON object in pieces; the engine writes the new `seq` (decimal) between each two. At least one piece.

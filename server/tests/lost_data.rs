@@ -2,7 +2,10 @@
 
 mod support;
 
-use haat_adapter::memory::{Engine, Limits};
+use haat_adapter::{
+    Market, Store,
+    memory::{Engine, Limits},
+};
 use serde_json::{Value, json};
 use support::{Client, World};
 
@@ -80,4 +83,27 @@ async fn a_session_from_before_does_not_come_back_as_one() {
     let mut viewer = Client::connect(world.address, &auth).await;
     assert_ne!(viewer.connected["sid"], sid);
     assert_eq!(viewer.join("main").await["history"][0]["text"], "after");
+}
+
+/// What the first record of this kind in the stream's ledger shows as the state's epoch, and the epoch that there is.
+async fn epochs(world: &World, kind: &str) -> (Value, Value) {
+    let snapshot = world.engine.snapshot("main", "", 0).await.expect("it answers").expect("the stream is there");
+    let records = world.engine.ledger("main", "", 100).await.expect("it answers");
+    let record = records.iter().find(|record| *record.kind == *kind).expect("it was recorded");
+    let data: Value = serde_json::from_str(&record.data).expect("JSON");
+    (data["state"]["epoch"].clone(), json!(&*snapshot.position.epoch))
+}
+
+#[tokio::test]
+async fn what_begins_an_epoch_shows_it() {
+    let world = World::start(&[]).await;
+    let mut supplier = world.supplier(&["main"]).await;
+    supplier.join("main").await;
+    let (shown, first) = epochs(&world, "stream:started").await;
+    assert_eq!(shown, first);
+    world.engine.lose_data();
+    supplier.say("main", "after").await;
+    let (shown, second) = epochs(&world, "stream:updated").await;
+    assert_eq!(shown, second);
+    assert_ne!(first, second);
 }

@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use haat_protocol::Id;
 use tokio::time::Instant;
 
 use super::{
@@ -15,13 +14,10 @@ use super::{
     market::Stall,
     once::{OnceKeys, full_key},
 };
-use crate::{Append, Appended, Check, Entry, LogRead, Pace, Position, Snapshot, StoreError};
+use crate::{Append, Appended, Check, Entry, LogRead, Pace, Position, Snapshot, StoreError, new_epoch};
 
 /// Names of events that are kept to be shared by all their entries. There are some dozens; more are simply not shared.
 const SHARED_EVENT_NAMES: usize = 256;
-
-/// The characters of an epoch: 48 random bits.
-const EPOCH_CHARS: usize = 8;
 
 type Fields = BTreeMap<Arc<str>, Arc<str>>;
 
@@ -70,7 +66,7 @@ impl Streams {
         let mut created = None;
         let stream = match self.by_name.get_mut(&*append.stream) {
             Some(stream) => stream,
-            None => created.insert(Stream::new(&append.stream)?),
+            None => created.insert(Stream::new(&append.stream, append.epoch.clone())?),
         };
         stream.check(&append.checks)?;
         if let Some(Err(wait)) = append.pace.as_ref().map(|pace| stream.stall.pace(&pace.key, time)) {
@@ -151,11 +147,10 @@ impl Streams {
 }
 
 impl Stream {
-    fn new(name: &str) -> Result<Self, StoreError> {
-        let id = Id::random().map_err(|error| StoreError::Unavailable(format!("no randomness: {error}")))?;
-        let epoch = id.as_str().get(..EPOCH_CHARS).unwrap_or_default();
+    fn new(name: &str, epoch: Option<Arc<str>>) -> Result<Self, StoreError> {
+        let epoch = epoch.map_or_else(new_epoch, Ok)?;
         let (log, fields, stall) = Default::default();
-        Ok(Self { name: name.into(), epoch: epoch.into(), log, fields, stall })
+        Ok(Self { name: name.into(), epoch, log, fields, stall })
     }
 
     /// Whether the state is as expected.

@@ -9,12 +9,11 @@ use super::{
     arguments::{check_words, failed, part_word},
     desk::{Desk, Errand},
     fault::{Fault, Remedy},
-    market::new_epoch,
     record::{self, Body},
     store::{is_stream, milliseconds, today, too_large, value},
     wire::publish_command,
 };
-use crate::{Append, Appended, Entry, Position, StoreError, msgpack::Part};
+use crate::{Append, Appended, Entry, Position, StoreError, msgpack::Part, new_epoch};
 
 /// An append that waits, with its bytes.
 #[derive(Debug)]
@@ -74,14 +73,15 @@ impl Core {
     async fn append_all(&self, appends: &[&Written]) -> Result<Vec<Result<Appended, StoreError>>, StoreError> {
         let Some(first) = appends.first() else { return Ok(Vec::new()) };
         let stream = &first.append.stream;
-        let (seen, epoch) = (self.seen.furthest(stream), new_epoch()?);
+        let seen = self.seen.furthest(stream);
+        let epoch = appends.iter().find_map(|written| written.append.epoch.clone()).map_or_else(new_epoch, Ok)?;
         let limits = &self.settings.limits;
         let keys = self.append_keys(stream, appends);
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
         let peers = appends.iter().find_map(|written| written.peers.as_ref()).map_or("", |(channel, _)| channel);
         let answer = self
             .script(&self.scripts.append, &keys, |command| {
-                command.arg(&*seen.epoch).arg(seen.seq).arg(&epoch).arg(limits.log_entries).arg(limits.log_bytes);
+                command.arg(&*seen.epoch).arg(seen.seq).arg(&*epoch).arg(limits.log_entries).arg(limits.log_bytes);
                 command.arg(milliseconds(self.settings.times.retain)).arg(today());
                 command.arg(publish_command(self.wire.manner())).arg(self.names.live(stream)).arg(peers);
                 command.arg(limits.fields).arg(limits.ledger_records).arg(appends.len());

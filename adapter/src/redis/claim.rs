@@ -9,12 +9,12 @@ use super::{
     arguments::check_arguments,
     desk::{Desk, Errand},
     fault::Fault,
-    market::{Answer, grant, new_epoch, no_stream, number, optional},
+    market::{Answer, grant, no_stream, number, optional},
     seen::Steps,
     store::{is_stream, milliseconds, value},
     till::Way,
 };
-use crate::{Claim, Claimed, Grant, GrantState, RETURN_DELAY, Refusal, StoreError};
+use crate::{Claim, Claimed, Grant, GrantState, RETURN_DELAY, Refusal, StoreError, new_epoch};
 
 impl Errand for Claim {
     /// Stream and pool.
@@ -73,7 +73,7 @@ impl Core {
             command.arg(limits.takers).arg(limits.ledger_records).arg(milliseconds(self.settings.times.retain));
             command.arg(milliseconds(RETURN_DELAY));
             command.arg(first.checks.len()).arg(first.data.len()).arg(first.worth.len()).arg(claims.len());
-            command.arg(&*position.epoch).arg(position.seq).arg(&*sale.epoch).arg(sale.count).arg(&epoch);
+            command.arg(&*position.epoch).arg(position.seq).arg(&*sale.epoch).arg(sale.count).arg(&*epoch);
             check_arguments(command, &first.checks);
             first.worth.iter().for_each(|worth| {
                 command.arg(&worth.name);

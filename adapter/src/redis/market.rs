@@ -11,16 +11,16 @@ use super::{
     Core, Engine,
     arguments::{check_arguments, failed, part_word},
     fault::Fault,
-    random_text, record,
+    record,
     scripts::Script,
     seen::Steps,
-    store::{EPOCH, is_stream, milliseconds, today, too_large, value},
+    store::{is_stream, milliseconds, today, too_large, value},
     till::Way,
     wire::publish_command,
 };
 use crate::{
     Check, Claim, Claimed, Grant, GrantState, Market, Note, Noted, Notes, Position, RETURN_DELAY, ReadAs, Record,
-    Refusal, Settle, Settled, Spin, Spun, StoreError, Turn, Vote, Voted,
+    Refusal, Settle, Settled, Spin, Spun, StoreError, Turn, Vote, Voted, new_epoch,
 };
 
 /// Grants that are read in one step. Everything else waits for it.
@@ -41,11 +41,6 @@ pub(super) fn grant(said: Said) -> Result<Grant, StoreError> {
     };
     let request = request.strip_prefix('+').map(Into::into);
     Ok(Grant { id: id.into(), user: user.into(), request, quantity, text: text.into(), left, state })
-}
-
-/// The epoch that begins if Redis has lost something.
-pub(super) fn new_epoch() -> Result<String, StoreError> {
-    random_text(EPOCH).map_err(|error| StoreError::Unavailable(format!("no randomness: {error}")))
 }
 
 pub(super) fn no_stream() -> StoreError {
@@ -217,7 +212,7 @@ impl Core {
             (0..4).for_each(|place| {
                 command.arg(spin.data.get(place).map_or("", String::as_str));
             });
-            command.arg(&*seen.epoch).arg(seen.seq).arg(&epoch).arg(limits.log_entries).arg(limits.log_bytes);
+            command.arg(&*seen.epoch).arg(seen.seq).arg(&*epoch).arg(limits.log_entries).arg(limits.log_bytes);
             command.arg(today()).arg(publish_command(self.wire.manner())).arg(self.names.live(stream)).arg(peers);
             command.arg(&*sale.epoch).arg(sale.count);
             check_arguments(command, &spin.checks);

@@ -128,7 +128,7 @@ pub use engine::Engine;
 pub use settings::{Ledger, Limits, Mode, NodePeers, RedisSettings, SettingsError, Times, Tls};
 pub use stats::Stats;
 
-use engine::{Core, random_text};
+use engine::Core;
 
 /// Who publishes log entries in Node's form. Node takes it for a gateway.
 const LOG_UID: &str = "haat-log";

@@ -16,18 +16,16 @@ use super::{
     Core, Engine,
     fault::{Fault, Remedy},
     node::Node,
-    random_text, record,
+    record,
     scripts::Script,
     seen::Steps,
     till::Way,
 };
 use crate::{
     Append, Appended, Counter, Entry, GatewayLease, LogRead, Position, SavedSession, Share, Snapshot, Store,
-    StoreError, Totals,
+    StoreError, Totals, new_epoch,
 };
 
-/// Characters of an epoch: 48 random bits.
-pub(super) const EPOCH: usize = 8;
 /// Up to this many different users are counted exactly.
 const EXACT: usize = 512;
 /// The longest that a lease or a key may last.
@@ -117,11 +115,11 @@ impl Core {
         for streams in seen.chunks(SETTLED) {
             let mut commands = redis::pipe();
             for (stream, position, sale) in streams {
-                let epoch = random_text(EPOCH).map_err(|error| Fault::new(Remedy::None, error.to_string()))?;
+                let epoch = new_epoch().map_err(|error| Fault::new(Remedy::None, error.to_string()))?;
                 let mut command = self.scripts.settle.command(4, false);
                 command.arg(self.names.key(stream, "meta")).arg(self.names.key(stream, "fields"));
                 command.arg(self.names.clock(stream)).arg(self.names.key(stream, "takers"));
-                command.arg(&*position.epoch).arg(position.seq).arg(&*sale.epoch).arg(sale.count).arg(epoch);
+                command.arg(&*position.epoch).arg(position.seq).arg(&*sale.epoch).arg(sale.count).arg(&*epoch);
                 commands.add_command(command);
             }
             let answers = each(&mut connection, &commands).await?;

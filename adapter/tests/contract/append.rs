@@ -85,6 +85,18 @@ pub(crate) async fn starts_another_epoch_after_losing_its_data(fleet: Fleet) {
     assert_eq!(snapshot(&fleet).await.fields, vec![]);
 }
 
+pub(crate) async fn begins_the_epoch_that_it_names(fleet: Fleet) {
+    fleet.watch("spring");
+    let begins = |epoch: &str| Append { epoch: Some(epoch.into()), ..chat("spring", "hi") };
+    let first = fleet.append(begins("aBcD_-12")).await;
+    let second = fleet.append(begins("too-late")).await;
+    for (entry, seq) in [(&first, 1), (&second, 2)] {
+        assert_eq!((&*entry.position.epoch, entry.position.seq), ("aBcD_-12", seq));
+    }
+    assert_eq!(fleet.gateways[1].heard.entries("spring", 2).await, [first, second]);
+    assert_eq!(&*snapshot(&fleet).await.position.epoch, "aBcD_-12");
+}
+
 async fn snapshot(fleet: &Fleet) -> Snapshot {
     fleet.store().snapshot("spring", "chat:message", 10).await.unwrap().expect("the stream exists")
 }

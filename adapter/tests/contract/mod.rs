@@ -36,6 +36,7 @@ macro_rules! contract_cases {
                 removes_fields,
                 lists_the_streams_that_exist,
                 starts_another_epoch_after_losing_its_data,
+                begins_the_epoch_that_it_names,
             }
             order {
                 is_the_same_for_every_gateway_when_threads_share_a_stream,

@@ -3,7 +3,7 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use haat_adapter::{Append, Appended, Check, Entry, Once, Snapshot, StoreError};
+use haat_adapter::{Append, Appended, Check, Entry, Once, Snapshot, StoreError, new_epoch};
 
 use super::{
     Live,
@@ -149,7 +149,10 @@ pub(super) async fn edit_any(
             },
         };
         let Snapshot { position, fields, .. } = snapshot;
-        let mut state = State { epoch: position.epoch, fields, changes: Vec::new() };
+        // A stream that is not there yet begins with this entry, which may show how.
+        let begins = if position.seq == 0 { Some(new_epoch()?) } else { None };
+        let epoch = begins.clone().unwrap_or(position.epoch);
+        let mut state = State { epoch, fields, changes: Vec::new() };
         let revision = state.get(REVISION).map(str::to_owned);
         let Event { name, data, fill, erase, forget, once } = change(&mut state)?;
         let mut set = state.changes.clone();
@@ -157,6 +160,7 @@ pub(super) async fn edit_any(
         set.push((REVISION.to_owned(), Some(vec![String::new(), String::new()])));
         let append = Append {
             stream: stream.to_owned(),
+            epoch: begins,
             event: name.to_owned(),
             data,
             set,

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use haat_adapter::{Append, Check, Entry, LogRead, Note, Position, StoreError};
+use haat_adapter::{Append, Check, Entry, LogRead, Note, Position, StoreError, new_epoch};
 use haat_protocol::{Frame, socket};
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
@@ -273,11 +273,13 @@ impl Views {
             .map(|(name, text)| paused(&name, &text).map_or((name.clone(), text), |text| (name, text)))
             .collect();
         let totals = view.totals();
-        let moment = Moment { now: self.shared.now(), epoch: "", viewers: totals.viewers, totals: &totals };
+        let epoch = new_epoch()?;
+        let moment = Moment { now: self.shared.now(), epoch: &epoch, viewers: totals.viewers, totals: &totals };
         let outline = Outline::new(&view.stream, fields.iter().map(|(name, text)| (&**name, &**text)));
         let [before, after] = outline.pieces(moment);
         let append = Append {
             stream: view.stream.to_string(),
+            epoch: Some(epoch.clone()),
             event: "stream:updated".to_owned(),
             data: vec![
                 format!(r#"{{"stream":"{}","seq":"#, view.stream),
