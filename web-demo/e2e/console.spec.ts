@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { expect, type Page } from '@playwright/test';
 import { addProduct, onMessage, prepareDrop, prepareWheel, tab } from './selling';
-import { desktop, phase, say, shot, test, texts } from './show';
+import { desktop, phase, phone, say, Show, shot, test, texts } from './show';
 
 const asha = { sub: 'asha', name: 'Asha Rao' };
 const log = (page: Page) => page.getByTestId('log').locator('li').allInnerTexts();
@@ -141,4 +141,19 @@ test('the summary has everything, and is the same at another machine', async ({ 
   const lines = (await readFile(file, 'utf8')).trim().split('\r\n');
   expect(lines).toHaveLength(3);
   for (const line of lines.slice(1)) expect(line).toMatch(/,claim,.*,asha,Asha Rao,.*,Peacock saree,1,1999\.00,1999\.00,INR$/);
+});
+
+test('the longest stream id fits on a phone, live and ended', async ({ gateway, browser }) => {
+  const show = new Show(gateway, browser, 'diwali-sale_'.repeat(6).slice(0, 64));
+  const host = await show.onAir('Sarees', { viewport: phone });
+  const viewer = await show.viewer(asha);
+  await expect(phase(viewer)).toHaveAttribute('data-phase', 'live');
+  const overrun = (page: Page) => page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  expect([await overrun(host), await overrun(viewer)]).toEqual([0, 0]);
+  await host.getByRole('button', { name: 'End stream' }).click();
+  await host.getByRole('button', { name: 'End now' }).click();
+  await expect(phase(viewer)).toHaveAttribute('data-phase', 'ended');
+  expect([await overrun(host), await overrun(viewer)]).toEqual([0, 0]);
+  await show.close();
+  expect(show.errors).toEqual([]);
 });
