@@ -20,7 +20,10 @@ use std::{
 use rustc_hash::FxHashMap;
 use tokio::{sync::oneshot, time::timeout};
 
-use super::{Core, fault::Fault};
+use super::{
+    Core,
+    fault::{Fault, Remedy},
+};
 use crate::StoreError;
 
 /// Errands of one step. Everything else waits for it.
@@ -153,7 +156,11 @@ impl Core {
         match E::desk(self).enter(&place, Waiting { errand, answer }) {
             Some(true) => drop(tokio::spawn(self.clone().serve::<E>(place))),
             Some(false) => {}
-            None => return Err(StoreError::Unavailable("too much waits for redis".to_owned())),
+            None => {
+                let fault = Fault::new(Remedy::Wait, "too much waits for redis");
+                fault.count();
+                return Err(fault.into());
+            }
         }
         match timeout(self.settings.times.command, answered).await {
             Ok(Ok(answer)) => answer,

@@ -60,6 +60,11 @@ impl Fault {
         Self { remedy, text: text.into() }
     }
 
+    /// Shows in the metrics that there was one.
+    pub(super) fn count(&self) {
+        metrics::counter!("haat_redis_faults_total", "fault" => self.remedy.label()).increment(1);
+    }
+
     /// An answer that makes no sense.
     pub(super) fn nonsense(what: &str) -> Self {
         Self::new(Remedy::None, format!("redis gave a senseless answer to {what}"))

@@ -202,7 +202,7 @@ impl Link {
 
     fn judge<T>(&self, outcome: Result<T, Fault>) -> Result<T, Fault> {
         if let Err(fault) = &outcome {
-            metrics::counter!("haat_redis_faults_total", "fault" => fault.remedy.label()).increment(1);
+            fault.count();
         }
         match outcome.as_ref().map_err(|fault| fault.remedy) {
             Err(Remedy::Move) => self.give_up.notify_one(),
