@@ -181,6 +181,32 @@ fn script_time(server: &support::Server, what: &str, appends: u64) -> f64 {
     each
 }
 
+/// The time that an exchange of a lively stream's numbers takes Redis, by how many gateways share the stream, in us. A gateway
+/// exchanges those of all its streams in one go.
+async fn exchanges(server: &support::Server, engine: &Arc<Engine>) -> serde_json::Map<String, serde_json::Value> {
+    const SHARED: u64 = 50;
+    let mut each = serde_json::Map::new();
+    for gateways in [1, 10, 100] {
+        let share = |round: u64, stream: u64| Share {
+            stream: format!("shared-by-{gateways}-{stream}"),
+            viewers: 1_000 + (round + stream) % 10,
+            add: vec![Counter { name: "reactions.heart".to_owned(), value: 3 }],
+            ..Share::default()
+        };
+        let rounds = many(1_000);
+        for round in 0..gateways + rounds {
+            if round == gateways {
+                server.command::<()>("CONFIG RESETSTAT");
+            }
+            let shares = (0..SHARED).map(|stream| share(round, stream)).collect();
+            engine.sync(&(round % gateways).to_string(), Duration::from_secs(10), shares).await.unwrap();
+        }
+        let what = format!("an exchange, {gateways} gateways, for redis");
+        each.insert(gateways.to_string(), json!(script_time(server, &what, rounds * SHARED)));
+    }
+    each
+}
+
 /// Where the figures are written to, if they are.
 fn json_file() -> Option<String> {
     std::env::args().skip_while(|argument| argument != "--json").nth(1)
@@ -199,6 +225,7 @@ async fn measure() {
         rates.insert(under_way.to_string(), json!(rate));
     }
     let among_others = script_time(&server, "an append among others", many(300_000));
+    let exchanges = exchanges(&server, &engine).await;
     if let Some(file) = json_file() {
         let path = |(p50, p99): (f64, f64)| json!({ "p50_ms": p50, "p99_ms": p99 });
         let figures = json!({
@@ -210,6 +237,7 @@ async fn measure() {
             "result": {
                 "appends_per_second_by_under_way": rates,
                 "redis_us_per_append": { "alone": alone, "among_others": among_others },
+                "redis_us_per_exchange_by_gateways": exchanges,
                 "log_path": { "embedded": path(embedded), "redis": path(redis) },
                 "added_median_ms": redis.0 - embedded.0,
             },

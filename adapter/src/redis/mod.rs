@@ -56,7 +56,8 @@
 //! | `<p>:{<s>}:grants:<pool>` | list | ids of a pool's grants |
 //! | `<p>:{<s>}:book:<name>` | hash | notes |
 //! | `<p>:{<s>}:readers` | hash | who reads the ledger, and how far |
-//! | `<p>:{<s>}:audience`, `:users`, `:crowd` | hash, set, HyperLogLog | leases, counters, peak; users, few or many |
+//! | `<p>:{<s>}:audience`, `:leases` | hash | viewers, peak, counters; the viewers of each gateway |
+//! | `<p>:{<s>}:users`, `:crowd` | set, HyperLogLog | unique users, few or many |
 //! | `<p>:clock` | string | [`Entry::clock`](crate::Entry::clock); in a Cluster `<p>:{<s>}:clock` |
 //! | `<p>:streams` | sorted set | streams that there may be, by the day they were used last |
 //! | `<p>:session:<pid>` | string | a saved session, JSON |

@@ -308,8 +308,8 @@ impl Core {
 
     fn share(&self, gateway: &str, lease: Duration, share: &Share, whole: bool) -> Cmd {
         let limits = &self.settings.limits;
-        let mut command = self.scripts.sync.command(6, whole);
-        for part in ["audience", "users", "crowd", "counts", "meta", "takers"] {
+        let mut command = self.scripts.sync.command(7, whole);
+        for part in ["audience", "users", "crowd", "counts", "meta", "takers", "leases"] {
             command.arg(self.names.key(&share.stream, part));
         }
         let add = share.add.iter().filter(|counter| counter.name.len() <= limits.name_bytes);

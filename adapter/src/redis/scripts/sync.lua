@@ -1,63 +1,88 @@
 -- Adds a gateway's share of a stream's audience, and says what the fleet has.
 --
--- reads   audience: "l:<gateway>" viewers and expiry, "c:<name>" a counter, "p" peak, "u" unique users · users · crowd ·
---         counts (of its sale) · meta · takers
--- writes  the first three; users is a set while they are few, crowd a HyperLogLog when they are not
+-- reads   audience: "t" viewers, "d" when the first of their leases may lapse, "p" peak, "u" unique users, "c:<name>" a counter ·
+--         leases: viewers and expiry of each gateway · users · crowd · counts (of its sale) · meta · takers
+-- writes  the first four; users is a set while they are few, crowd a HyperLogLog when they are not
 -- says    epoch and steps of the sale, the time in ms, viewers, peak, unique, then name and value of each counter
-local audience, users, crowd, counts, meta, takers = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local gateway, lease_ms, viewers = 'l:' .. ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+--
+-- The leases are added up only when one of them may have lapsed: in between, "t" changes by what a share changes. So a call
+-- takes as long in a fleet of a hundred gateways as in one of two.
+local audience, users, crowd, counts, meta, takers, leases = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local gateway, lease_ms, viewers = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local max_counters, retain_ms, exact = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
 local count, added, moves = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local fields = redis.call('HGETALL', audience)
+local function whole(number) return string.format('%.0f', number) end
+local function lease_of(text)
+  local held, expiry = string.match(text or '', '^(%d+) (%d+)$')
+  return tonumber(held or 0), tonumber(expiry or 0)
+end
 
--- Viewers of other gateways that have come to this one.
-local moved = {}
+local counters, known = {}, 0
+local has = {}
+local fields = redis.call('HGETALL', audience)
+for i = 1, #fields, 2 do
+  local name, value = fields[i], fields[i + 1]
+  if string.sub(name, 1, 2) == 'c:' then
+    counters[name] = value
+    known = known + 1
+  else
+    has[name] = tonumber(value)
+  end
+end
+local total, due = has.t or 0, has.d or 0
+local peak, unique = has.p or 0, has.u or 0
+
+-- Leases that lapsed go. The others are added up.
+local swept = now >= due
+if swept then
+  total, due = 0, now + lease_ms
+  local all, gone = redis.call('HGETALL', leases), {}
+  for i = 1, #all, 2 do
+    local held, expiry = lease_of(all[i + 1])
+    if expiry <= now then
+      gone[#gone + 1] = all[i]
+    else
+      total, due = total + held, math.min(due, expiry)
+    end
+  end
+  if #gone > 0 then redis.call('HDEL', leases, unpack(gone)) end
+end
+
+-- This gateway's own, and viewers of others that have come to it.
+local lease = redis.call('HGET', leases, gateway)
+total = total - lease_of(lease)
+if viewers > 0 then
+  redis.call('HSET', leases, gateway, whole(viewers) .. ' ' .. whole(now + lease_ms))
+  total, due = total + viewers, math.min(due, now + lease_ms)
+elseif lease then
+  redis.call('HDEL', leases, gateway)
+end
 for i = 1, moves do
   local at = 9 + count + 2 * added + 2 * i
-  moved['l:' .. ARGV[at - 1]] = tonumber(ARGV[at])
+  local other = ARGV[at - 1]
+  local held, expiry = lease_of(other ~= gateway and redis.call('HGET', leases, other) or nil)
+  local left = math.max(0, held - tonumber(ARGV[at]))
+  if left < held then
+    redis.call('HSET', leases, other, whole(left) .. ' ' .. whole(expiry))
+    total = total - held + left
+  end
 end
 
 local set = {}
-local counters, known, total, gone = {}, 0, 0, {}
-local peak, unique = 0, 0
-for i = 1, #fields, 2 do
-  local name, value = fields[i], fields[i + 1]
-  local kind = string.sub(name, 1, 2)
-  if kind == 'c:' then
-    counters[name] = value
-    known = known + 1
-  elseif kind == 'l:' then
-    local held, expiry = string.match(value, '^(%d+) (%d+)$')
-    if not held or tonumber(expiry) <= now then
-      gone[#gone + 1] = name
-    elseif name ~= gateway then
-      if moved[name] then
-        held = math.max(0, held - moved[name])
-        set[#set + 1] = name
-        set[#set + 1] = string.format('%.0f', held) .. ' ' .. expiry
-      end
-      total = total + held
-    elseif viewers == 0 then
-      gone[#gone + 1] = name
-    end
-  elseif name == 'p' then peak = tonumber(value)
-  elseif name == 'u' then unique = tonumber(value) end
+local function change(name, value)
+  if has[name] == value then return end
+  set[#set + 1] = name
+  set[#set + 1] = whole(value)
 end
-
-if viewers > 0 then
-  total = total + viewers
-  set[#set + 1] = gateway
-  set[#set + 1] = string.format('%.0f %.0f', viewers, now + lease_ms)
+peak = math.max(peak, total)
+if total > 0 or has.t then
+  change('t', total)
+  change('d', due)
 end
-if total > peak then
-  peak = total
-  set[#set + 1] = 'p'
-  set[#set + 1] = string.format('%.0f', peak)
-end
-if #gone > 0 then redis.call('HDEL', audience, unpack(gone)) end
+if peak > 0 then change('p', peak) end
 
 local at = 9
 if count > 0 then
@@ -82,8 +107,7 @@ if count > 0 then
       unique = redis.call('PFCOUNT', crowd)
     end
   end
-  set[#set + 1] = 'u'
-  set[#set + 1] = string.format('%.0f', unique)
+  change('u', unique)
   redis.call('PEXPIRE', users, retain_ms)
   redis.call('PEXPIRE', crowd, retain_ms)
   at = at + count
@@ -99,9 +123,10 @@ for i = 1, added do
 end
 if #set > 0 then redis.call('HSET', audience, unpack(set)) end
 if #set > 0 or added > 0 then redis.call('PEXPIRE', audience, retain_ms) end
+if swept or not lease then redis.call('PEXPIRE', leases, retain_ms) end
 
 local epoch, steps = redis.call('HGET', meta, 'epoch') or '', redis.call('HGET', takers, 'v') or '0'
-local said = { epoch, steps, string.format('%.0f', now), string.format('%.0f', total), string.format('%.0f', peak), string.format('%.0f', unique) }
+local said = { epoch, steps, whole(now), whole(total), whole(peak), whole(unique) }
 for name, value in pairs(counters) do
   said[#said + 1] = string.sub(name, 3)
   said[#said + 1] = value
