@@ -23,7 +23,7 @@ use support::{PATIENCE, token};
 
 /// Clients of the test with the crowd.
 const CROWD: usize = 200;
-/// 99 of 100 clients are back after this time.
+/// 99 of 100 clients are back after this time. This and the next two are promises.
 const BACK: Duration = Duration::from_secs(10);
 /// Viewers of a gateway that was killed are not counted any more after this time.
 const GHOSTS: Duration = Duration::from_secs(30);

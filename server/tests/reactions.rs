@@ -53,6 +53,7 @@ async fn taps_are_spread_at_most_four_times_a_second() {
         }
     };
     tokio::join!(tapping, watching);
+    // The slower this goes, the more may come.
     let most = started.elapsed().as_millis() / 250 + 2;
     assert!(u128::from(events as u32) <= most, "{events} events in {:?}", started.elapsed());
 }

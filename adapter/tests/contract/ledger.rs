@@ -93,9 +93,10 @@ pub(crate) async fn rises_with_time(sale: Sale) {
     sale.append(recorded("one")).await;
     sale.pass(2.0).await;
     sale.append(Append { record: Some("null".to_owned()), ..set(STREAM, "title", Some("1")) }).await;
+    let after = sale.market().now();
     let records = sale.market().ledger(STREAM, "", 10).await.unwrap();
     let times: Vec<u64> = records.iter().map(|record| record.id.split('-').next().unwrap().parse().unwrap()).collect();
-    assert!(times[0].abs_diff(before) < 500, "{times:?} {before}");
-    assert!((2_000..2_500).contains(&(times[1] - times[0])), "{times:?}");
-    assert!(sale.market().now().abs_diff(times[1]) < 500);
+    let known = "what is known here of the engine's time is right to half a second";
+    assert!(times[0] + 500 >= before && times[1] <= after + 500, "{times:?} {before} {after}: {known}");
+    assert!(times[1] >= times[0] + 2_000, "{times:?}");
 }

@@ -45,13 +45,13 @@ pub(crate) async fn is_per_stream(fleet: Fleet) {
 
 pub(crate) async fn ends_with_its_time(fleet: Fleet) {
     let append = || {
-        let once = Some(Once { key: "ana:1".to_owned(), ttl: Duration::from_secs(2) });
+        let once = Some(Once { key: "ana:1".to_owned(), ttl: Duration::from_secs(5) });
         Append { once, ..chat("spring", "one") }
     };
     fleet.append(append()).await;
     (fleet.pass)(Duration::from_secs(1)).await;
     repeat(fleet.store().append(append()).await);
-    (fleet.pass)(Duration::from_millis(1_500)).await;
+    (fleet.pass)(Duration::from_millis(4_500)).await;
     assert_eq!(fleet.append(append()).await.position.seq, 2);
     assert_eq!(repeat(fleet.store().append(append()).await).position.seq, 2);
 }
