@@ -1,4 +1,4 @@
-/** Closes a run with one line that a program can read: how many passed, failed and were skipped. */
+/** Closes a run with one line that a program can read: how many passed, failed, needed another try (flaky) and were skipped. */
 import type { Reporter, Suite } from '@playwright/test/reporter';
 
 export default class Counts implements Reporter {
@@ -14,7 +14,7 @@ export default class Counts implements Reporter {
       // A test that the run never came to is no success.
       count[test.results.length ? test.outcome() : 'unexpected']++;
     }
-    const skipped = count.skipped ? `, ${count.skipped} skipped` : '';
-    console.log(`\n${count.expected} passed, ${count.unexpected + count.flaky} failed${skipped}`);
+    const more = (['flaky', 'skipped'] as const).map((kind) => (count[kind] ? `, ${count[kind]} ${kind}` : ''));
+    console.log(`\n${count.expected} passed, ${count.unexpected} failed${more.join('')}`);
   }
 }
