@@ -48,24 +48,11 @@ impl Server {
         Self { pids, beside, child: None }
     }
 
-    /// Starts `command` with the shell, pinned to `core` (any core if none), and waits until `address` accepts
-    /// connections.
+    /// Starts `command` with the shell, with these variables besides those of this process, pinned to `core` (any core
+    /// if none), and waits until `address` accepts connections.
     ///
     /// # Errors
     /// If it ends, or does not listen within 30 s, or something else already listens there.
-    pub(crate) fn start(
-        command: &str,
-        core: Option<usize>,
-        address: SocketAddr,
-        log: Option<&Path>,
-    ) -> anyhow::Result<Self> {
-        Self::launch(command, &[], core, address, log)
-    }
-
-    /// The same, with these variables besides those of this process.
-    ///
-    /// # Errors
-    /// As [`Server::start`].
     pub(crate) fn launch(
         command: &str,
         variables: &[(String, String)],
@@ -84,7 +71,8 @@ impl Server {
         line.stdin(Stdio::null()).envs(variables.iter().map(|(name, value)| (name, value)));
         match log {
             Some(path) => {
-                let file = fs::File::create(path).with_context(|| format!("server log {}", path.display()))?;
+                let file = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::File::create(path));
+                let file = file.with_context(|| format!("server log {}", path.display()))?;
                 line.stdout(file.try_clone()?).stderr(file);
             }
             None => {
@@ -136,7 +124,7 @@ impl Server {
             if let Some(child) = &mut self.child
                 && let Some(status) = child.try_wait()?
             {
-                bail!("the server ended at once ({status}); --server-log FILE keeps what it said");
+                bail!("the server ended at once ({status}); --server-logs FOLDER keeps what it said");
             }
             if TcpStream::connect(address).is_ok() {
                 return Ok(());
@@ -322,7 +310,7 @@ mod tests {
     #[test]
     fn a_server_that_ends_at_once_is_an_error() {
         let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let error = Server::start("false", None, address, None).unwrap_err();
+        let error = Server::launch("false", &[], None, address, None).unwrap_err();
         assert!(error.to_string().contains("ended at once"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! What is measured and how to talk to it: address, packets, tokens; and how it is started.
+//! What is measured and how to talk to it: address, packets, tokens; and how it is started, if it does not run yet.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::client::Role;
 use crate::driver::{Driver, Waiting};
-use crate::fleet::{Fleet, Plan};
+use crate::fleet::{Fleet, Plan, free_address};
 use crate::limit::Variant;
 use crate::proc::{self, Server};
 use crate::template::{Template, Values};
@@ -24,13 +24,13 @@ const PER_SOURCE: usize = 25_000;
 /// Options that say what is measured.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct TargetArgs {
-    /// The server: ws://host:port/path
-    #[arg(long, default_value = "ws://127.0.0.1:3000/socket.io/")]
-    url: String,
+    /// A server of one's own: ws://host:port/path. Without, gateways are started for the run
+    #[arg(long)]
+    url: Option<String>,
     /// Packets of a known server; each can be replaced by its own option
     #[arg(long, value_enum, default_value_t = Preset::Haat)]
     preset: Preset,
-    /// HS256 secret to make tokens with
+    /// HS256 secret to make tokens with; a server that is started here is given it, or one of its own
     #[arg(long, env = "HAAT_AUTH_SECRET", hide_env_values = true)]
     secret: Option<String>,
     /// Event that sets up each room before the run: ["stream:start",{"stream":"{room}"}]
@@ -60,17 +60,23 @@ pub(crate) struct TargetArgs {
     /// CONNECT payload of viewers
     #[arg(long)]
     viewer_auth: Option<String>,
-    /// Start this server for the run, as `sh -c "exec …"` (write `env A=b server` to set variables)
-    #[arg(long)]
+    /// Start this server at --url for the run, as `sh -c "exec …"` (write `env A=b server` to set variables)
+    #[arg(long, requires = "url")]
     server_cmd: Option<String>,
-    /// Pin the started server to this core
+    /// Program of the gateways that are started; without, the haat beside this program
+    #[arg(long, conflicts_with = "url")]
+    server_bin: Option<PathBuf>,
+    /// Pin what is started to this core, but for the gateways' Redis
     #[arg(long)]
     server_core: Option<usize>,
-    /// File for what the started server says
+    /// Pin the Redis that is started to this core; without, to the generator's
     #[arg(long)]
-    server_log: Option<PathBuf>,
-    /// Process id of a server that is already running, for its CPU time and memory
+    redis_core: Option<usize>,
+    /// Folder for what the started servers say
     #[arg(long)]
+    server_logs: Option<PathBuf>,
+    /// Process id of the server at --url, for its CPU time and memory
+    #[arg(long, requires = "url", conflicts_with = "server_cmd")]
     pid: Option<u32>,
     /// Pin the generator to this core
     #[arg(long)]
@@ -96,6 +102,19 @@ pub(crate) struct TargetArgs {
     /// Nothing on stderr while it runs
     #[arg(long)]
     pub(crate) quiet: bool,
+}
+
+impl TargetArgs {
+    /// Name of the event that is a delivery.
+    fn event(&self) -> String {
+        self.event.clone().unwrap_or_else(|| self.preset.packets().event.to_owned())
+    }
+
+    /// The same with a secret: a new one if none is given.
+    fn with_secret(&self) -> anyhow::Result<Self> {
+        let secret = self.secret.clone().map_or_else(new_secret, Ok)?;
+        Ok(Self { secret: Some(secret), ..self.clone() })
+    }
 }
 
 /// Servers whose packets are known.
@@ -156,6 +175,8 @@ pub(crate) enum Who {
 
 /// The server under test, ready to be dialled.
 pub(crate) struct Target {
+    /// What was started for the run, if it was a fleet; it ends with the run.
+    pub(crate) fleet: Option<Fleet>,
     /// Where it listens.
     pub(crate) address: SocketAddr,
     /// Where the further gateways of a fleet listen.
@@ -181,16 +202,78 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Reads the options, pins the generator, starts the server if asked to.
+    /// Opens the server that the options name; without one, starts a gateway with the embedded engine.
     ///
     /// # Errors
-    /// If an option does not fit, or the server does not start.
+    /// If an option does not fit, or what is to be started does not start.
     pub(crate) fn open(args: &TargetArgs) -> anyhow::Result<Self> {
+        Self::named(args)?.map_or_else(|| Self::fleet(args, 1, false), Ok)
+    }
+
+    /// The same; but what is started is a gateway and its Redis.
+    ///
+    /// # Errors
+    /// As [`Target::open`].
+    pub(crate) fn open_on_redis(args: &TargetArgs) -> anyhow::Result<Self> {
+        Self::named(args)?.map_or_else(|| Self::fleet(args, 1, true), Ok)
+    }
+
+    /// Starts so many gateways, with a Redis or with the embedded engine, and opens them as one server.
+    ///
+    /// # Errors
+    /// If another server is named, or they do not start.
+    pub(crate) fn fleet(args: &TargetArgs, gateways: usize, redis: bool) -> anyhow::Result<Self> {
+        if args.url.is_some() || args.limit.is_some() || args.preset != Preset::Haat {
+            bail!("gateways are started here: leave out --url, --limit and --preset");
+        }
+        let args = args.with_secret()?;
+        let plan = Plan {
+            program: args.server_bin.clone(),
+            gateways,
+            redis,
+            secret: args.secret.clone().unwrap_or_default(),
+            core: args.server_core,
+            redis_core: args.redis_core.or(args.client_core),
+            logs: args.server_logs.clone(),
+            variables: Vec::new(),
+        };
+        let fleet = Fleet::start(&plan)?;
+        let mut addresses = fleet.gateways.iter().map(|gateway| gateway.public);
+        let first = addresses.next().context("a gateway")?;
+        let others = addresses.collect();
+        let pids = fleet.gateways.iter().filter_map(|gateway| gateway.server.pid()).collect();
+        let redis = fleet.redis.iter().filter_map(|(redis, _)| redis.pid()).collect();
+        let target = Self::new(&args, &first.to_string(), "/socket.io/", Server::of(pids, redis))?;
+        Ok(Self { others, fleet: Some(fleet), ..target })
+    }
+
+    /// The limit, or the server at the address that was given.
+    fn named(args: &TargetArgs) -> anyhow::Result<Option<Self>> {
+        let log = args.server_logs.as_ref().map(|folder| folder.join("server.log"));
+        if let Some(variant) = args.limit {
+            let address = free_address()?;
+            let command = variant.command(address, args.frame_bytes, &args.event())?;
+            let server = Server::launch(&command, &[], args.server_core, address, log.as_deref())?;
+            let target = Self::new(args, &address.to_string(), "", server)?;
+            return Ok(Some(Self { limit: Some(variant), ..target }));
+        }
+        let Some(url) = &args.url else { return Ok(None) };
+        let (host, path) = split_url(url)?;
+        let Some(command) = &args.server_cmd else {
+            return Self::new(args, &host, &path, Server::attached(args.pid)).map(Some);
+        };
+        let args = args.with_secret()?;
+        let secret = args.secret.iter().map(|secret| ("HAAT_AUTH_SECRET".to_owned(), secret.clone()));
+        let variables: Vec<(String, String)> = secret.collect();
+        let server = Server::launch(command, &variables, args.server_core, resolve(&host)?, log.as_deref())?;
+        Self::new(&args, &host, &path, server).map(Some)
+    }
+
+    /// Pins the generator, and reads how to talk to the server.
+    fn new(args: &TargetArgs, host: &str, path: &str, server: Server) -> anyhow::Result<Self> {
         if let Some(core) = args.client_core {
             proc::pin_self(core)?;
         }
-        let (host, path) = split_url(&args.url)?;
-        let mut address = resolve(&host)?;
         let packets = args.preset.packets();
         let pick = |given: &Option<String>, preset: &str| given.clone().unwrap_or_else(|| preset.to_owned());
         let publisher_auth = args
@@ -199,30 +282,20 @@ impl Target {
             .or_else(|| args.auth.clone())
             .unwrap_or_else(|| packets.publisher_auth.to_owned());
         let viewer_auth = args.viewer_auth.clone().or_else(|| args.auth.clone()).unwrap_or_default();
-        let limit = args.limit;
-        let event = pick(&args.event, packets.event);
-        let server = match (limit, &args.server_cmd) {
-            (Some(variant), _) => {
-                address = SocketAddr::new(address.ip(), free_port(address.ip())?);
-                let command = variant.command(address, args.frame_bytes, &event)?;
-                Server::start(&command, args.server_core, address, args.server_log.as_deref())?
-            }
-            (None, Some(command)) => Server::start(command, args.server_core, address, args.server_log.as_deref())?,
-            (None, None) => Server::attached(args.pid),
-        };
         Ok(Self {
-            address,
+            fleet: None,
+            address: resolve(host)?,
             others: Vec::new(),
             server,
-            limit,
+            limit: None,
             setup: optional(&pick(&args.setup, packets.setup), Template::event)?,
             leave: optional(&pick(&args.leave, packets.leave), Template::event)?,
             prefix: format!("bench-{:06x}", run_number()),
-            host,
-            path,
+            host: host.to_owned(),
+            path: path.to_owned(),
             join: Template::event(&pick(&args.join, packets.join))?,
             publish: Template::event(&pick(&args.publish, packets.publish))?,
-            event,
+            event: args.event(),
             error_event: pick(&args.error_event, packets.error_event),
             viewer_auth: optional(&viewer_auth, Template::auth)?,
             publisher_auth: optional(&publisher_auth, Template::auth)?,
@@ -230,23 +303,10 @@ impl Target {
         })
     }
 
-    /// Starts a fleet and opens it as one server.
-    ///
-    /// # Errors
-    /// If it does not start.
-    pub(crate) fn fleet(args: &TargetArgs, plan: &Plan) -> anyhow::Result<(Self, Fleet)> {
-        let secret = args.secret.clone().map_or_else(new_secret, Ok)?;
-        let (core, redis_core) = (args.server_core, args.client_core);
-        let plan = Plan { secret: secret.clone(), core, redis_core, logs: None, ..plan.clone() };
-        let fleet = Fleet::start(&plan)?;
-        let mut addresses = fleet.gateways.iter().map(|gateway| gateway.public);
-        let first = addresses.next().context("a gateway")?;
-        let url = format!("ws://{first}/socket.io/");
-        let args = TargetArgs { url, secret: Some(secret), server_cmd: None, pid: None, limit: None, ..args.clone() };
-        let pids = fleet.gateways.iter().filter_map(|gateway| gateway.server.pid()).collect();
-        let redis = fleet.redis.iter().filter_map(|(redis, _)| redis.pid()).collect();
-        let target = Self { others: addresses.collect(), server: Server::of(pids, redis), ..Self::open(&args)? };
-        Ok((target, fleet))
+    /// Where the Redis is that was started with the gateways.
+    pub(crate) fn redis(&self) -> Option<String> {
+        let (_, port) = self.fleet.as_ref()?.redis.as_ref()?;
+        Some(format!("127.0.0.1:{port}"))
     }
 
     /// The same server, dialled at another of its addresses only.
@@ -434,11 +494,6 @@ pub(crate) fn resolve(host: &str) -> anyhow::Result<SocketAddr> {
         .with_context(|| format!("{host}: host:port is expected"))?
         .next()
         .with_context(|| format!("{host}: no address"))
-}
-
-fn free_port(ip: IpAddr) -> anyhow::Result<u16> {
-    let listener = std::net::TcpListener::bind((ip, 0)).context("a port for the limit server")?;
-    Ok(listener.local_addr()?.port())
 }
 
 /// Differs from run to run, so that a second run does not meet the first one's rooms.

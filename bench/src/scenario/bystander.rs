@@ -2,7 +2,6 @@
 //! hear? It has a viewer of its own, in a stream where nothing happens.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
@@ -11,7 +10,6 @@ use serde::Serialize;
 use super::Run;
 use super::fanout::{self, Fanout, FanoutArgs};
 use crate::crowd::{self, Seat};
-use crate::fleet::Plan;
 use crate::http;
 use crate::target::{self, Target, Who};
 
@@ -25,9 +23,6 @@ const OF_OTHERS: &str = "kind=\"message\"";
 pub(crate) struct BystanderArgs {
     #[command(flatten)]
     pub(crate) fanout: FanoutArgs,
-    /// Program of the gateways; without, the haat beside this program
-    #[arg(long)]
-    server_bin: Option<PathBuf>,
 }
 
 /// What `bystander` found.
@@ -50,8 +45,8 @@ pub(crate) struct Bystander {
 /// # Errors
 /// If the fleet does not start, somebody is not let in, or the metrics cannot be read.
 pub(crate) fn run(args: &BystanderArgs, run: &mut Run) -> anyhow::Result<Bystander> {
-    let plan = Plan { program: args.server_bin.clone(), gateways: 2, redis: true, ..Plan::default() };
-    let (target, fleet) = Target::fleet(&args.fanout.target, &plan)?;
+    let mut target = Target::fleet(&args.fanout.target, 2, true)?;
+    let fleet = target.fleet.take().context("a fleet")?;
     let [busy, aside] = &fleet.gateways[..] else { anyhow::bail!("two gateways are needed") };
     let patience = target::patience(&args.fanout.target);
     let apart = target.at(aside.public);

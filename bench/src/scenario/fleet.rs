@@ -3,15 +3,12 @@
 //!
 //! With two gateways each has as many viewers as the one has alone; the publisher is on the first.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use serde::Serialize;
 
 use super::Run;
 use super::compare::median;
 use super::fanout::{self, Fanout, FanoutArgs};
-use crate::fleet::Plan;
 use crate::load::Outcome;
 use crate::target::Target;
 
@@ -20,9 +17,6 @@ use crate::target::Target;
 pub(crate) struct FleetArgs {
     #[command(flatten)]
     pub(crate) fanout: FanoutArgs,
-    /// Program of the gateways; without, the haat beside this program
-    #[arg(long)]
-    server_bin: Option<PathBuf>,
     /// Runs of each
     #[arg(long, default_value_t = 3)]
     repeat: usize,
@@ -103,9 +97,7 @@ pub(crate) fn run(args: &FleetArgs, two: bool, run: &mut Run) -> anyhow::Result<
 }
 
 fn leg(args: &FleetArgs, gateways: usize, redis: bool, run: &mut Run) -> anyhow::Result<Fanout> {
-    let plan = Plan { program: args.server_bin.clone(), gateways, redis, ..Plan::default() };
-    // The fleet ends behind the measurement, its Redis last.
-    let (target, _fleet) = Target::fleet(&args.fanout.target, &plan)?;
+    let target = Target::fleet(&args.fanout.target, gateways, redis)?;
     let mut fanout = args.fanout.clone();
     fanout.audience.viewers *= gateways;
     fanout::measure(&fanout, &target, run)

@@ -32,8 +32,8 @@ pub(crate) struct SaleArgs {
     /// Commands that a connection has under way at once
     #[arg(long, default_value_t = 4)]
     pub(crate) window: usize,
-    /// The server's Redis, host:port, to read what it was asked
-    #[arg(long)]
+    /// Redis of the server at --url, host:port, to read what it was asked
+    #[arg(long, requires = "url")]
     pub(crate) redis: Option<String>,
 }
 
@@ -102,11 +102,12 @@ impl Sale {
         if args.users == 0 || args.window == 0 {
             bail!("users and window must be above 0");
         }
-        let target = Target::open(&args.target)?;
+        let target = Target::open_on_redis(&args.target)?;
         if target.limit.is_some() {
             bail!("the limit sells nothing: it speaks no protocol");
         }
-        let redis = args.redis.as_deref().map(Redis::connect).transpose()?;
+        let redis = args.redis.clone().or_else(|| target.redis());
+        let redis = redis.as_deref().map(Redis::connect).transpose()?;
         let mut driver = target.driver(args.target.waiting, run.interrupted.clone())?;
         let (patience, progress) = (target::patience(&args.target), &mut run.progress);
         let seat = [Seat { who: Who::Supplier, joining: None }];

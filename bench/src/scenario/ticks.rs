@@ -2,7 +2,6 @@
 //! itself which commands it is sent, with few and with more streams: so what a gateway costs is told from what each of its streams costs.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
@@ -11,7 +10,6 @@ use serde::Serialize;
 use super::Run;
 use crate::crowd::{self, Seat};
 use crate::driver::Driver;
-use crate::fleet::Plan;
 use crate::progress::Progress;
 use crate::redis::Monitor;
 use crate::target::{self, Target, TargetArgs, Who};
@@ -28,9 +26,6 @@ const SAY_NS: u64 = 100_000_000;
 pub(crate) struct TicksArgs {
     #[command(flatten)]
     pub(crate) target: TargetArgs,
-    /// Program of the gateways; without, the haat beside this program
-    #[arg(long)]
-    server_bin: Option<PathBuf>,
     /// Streams of the second run; the first has one
     #[arg(long, default_value_t = 21)]
     streams: usize,
@@ -118,10 +113,8 @@ pub(crate) fn run(args: &TicksArgs, run: &mut Run) -> anyhow::Result<Ticks> {
 }
 
 fn count(args: &TicksArgs, streams: usize, run: &mut Run) -> anyhow::Result<Counted> {
-    let plan = Plan { program: args.server_bin.clone(), gateways: GATEWAYS, redis: true, ..Plan::default() };
-    let (target, fleet) = Target::fleet(&args.target, &plan)?;
-    let (_, port) = fleet.redis.as_ref().context("a Redis")?;
-    let redis = Monitor::start(&format!("127.0.0.1:{port}"))?;
+    let target = Target::fleet(&args.target, GATEWAYS, true)?;
+    let redis = Monitor::start(&target.redis().context("a Redis")?)?;
     let mut driver = target.driver(args.target.waiting, run.interrupted.clone())?;
     let patience = target::patience(&args.target);
     crowd::set_up(&mut driver, &target, streams, patience, &mut run.progress)?;
