@@ -6,13 +6,12 @@
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 
-use hdrhistogram::Histogram;
 use mio::net::TcpStream;
 use thiserror::Error;
 
 use crate::frame::{self, FrameError};
 use crate::order::Order;
-use crate::stamp::Finder;
+use crate::sight::Sight;
 
 /// Longest answer to the WebSocket request, bytes. Above it the connection is given up.
 const MAX_RESPONSE: usize = 64 * 1024;
@@ -72,14 +71,12 @@ pub(crate) enum Notice {
     Acked {
         /// The refusal, if the reply says `"ok":false`.
         refusal: Option<String>,
-        /// The reply, if the connection [keeps](Client::keep_replies) what it is told.
-        reply: Option<Box<[u8]>>,
     },
-    /// CONNECT's answer, an event or an acknowledgement as it came, of a client that is [`Client::tapped`].
+    /// A packet of a kind that the connection [keeps](Client::kept), instead of the notices above.
     Packet {
         /// Generator's clock when it was read, nanoseconds.
         at_ns: u64,
-        /// The packet, without the engine's digit.
+        /// The packet as it came, without the engine's digit.
         text: Box<[u8]>,
     },
     /// The connection ended.
@@ -95,31 +92,6 @@ pub(crate) struct Heard {
     pub(crate) tag: usize,
     /// What happened.
     pub(crate) notice: Notice,
-}
-
-/// What all connections share while they read.
-#[derive(Debug)]
-pub(crate) struct Sight {
-    /// How a delivery begins: `42["chat:message"`.
-    pub(crate) delivery: Vec<u8>,
-    /// How an error event begins; empty if the server has none.
-    pub(crate) error: Vec<u8>,
-    /// Generator's clock when the socket was read, nanoseconds.
-    pub(crate) now_ns: u64,
-    /// Deliveries of all connections.
-    pub(crate) delivered: u64,
-    /// When the last delivery was read.
-    pub(crate) last_delivery_ns: u64,
-    /// Error events of all connections.
-    pub(crate) errors: u64,
-    /// The first error event.
-    pub(crate) first_error: Option<String>,
-    /// From due to read, of the checked viewers, nanoseconds.
-    pub(crate) latency: Histogram<u64>,
-    /// Largest latency since it was last set to 0.
-    pub(crate) worst_ns: u64,
-    /// Finds stamps.
-    pub(crate) finder: Finder,
 }
 
 /// Where a connection is between dialling and closed.
@@ -164,14 +136,13 @@ pub(crate) struct Client {
     pub(crate) bytes: u64,
     /// Checks every delivery if set; otherwise they are only counted.
     pub(crate) order: Option<Box<Order>>,
-    /// Hands every packet to the scenario, instead of counting deliveries.
-    pub(crate) tapped: bool,
+    /// Kinds of packets that are handed to the scenario as they came: `2` for events, which are not counted then, `3` for
+    /// acknowledgements, `0` for CONNECT's answer.
+    pub(crate) kept: &'static [u8],
     /// Generator's clock at the last read, nanoseconds.
     pub(crate) read_ns: u64,
     /// The server has ended its half: read until the end, no further edge will come.
     pub(crate) half_closed: bool,
-    /// Replies that are no refusals are handed to the scenario.
-    pub(crate) keep_replies: bool,
 }
 
 impl Client {
@@ -189,10 +160,9 @@ impl Client {
             deliveries: 0,
             bytes: 0,
             order: None,
-            tapped: false,
+            kept: b"",
             read_ns: 0,
             half_closed: false,
-            keep_replies: false,
         }
     }
 
@@ -317,12 +287,13 @@ impl Client {
             }
         }
         let before = self.deliveries;
+        let counts = !self.kept.contains(&b'2');
         while let Some(header) = frame::header(&bytes[at..])? {
             let end = at + header.head + header.len;
             let Some(payload) = bytes.get(at + header.head..end) else {
                 break;
             };
-            if !self.tapped && payload.starts_with(&sight.delivery) && header.opcode == frame::TEXT {
+            if counts && payload.starts_with(&sight.delivery) && header.opcode == frame::TEXT {
                 self.deliveries += 1;
                 self.bytes += (end - at) as u64;
                 if let Some(order) = &mut self.order {
@@ -363,36 +334,24 @@ impl Client {
     }
 
     fn packet(&mut self, packet: &[u8], sight: &mut Sight, heard: &mut VecDeque<Heard>, id: usize) -> Result<(), Loss> {
-        match packet {
-            [b'0' | b'2' | b'3', ..] if self.tapped => {
-                if packet.starts_with(b"0") && self.phase == Phase::Connecting {
-                    self.phase = Phase::Ready;
-                }
-                heard.push_back(self.heard(id, Notice::Packet { at_ns: sight.now_ns, text: packet.into() }));
-            }
-            [b'0', ..] if self.phase == Phase::Connecting => {
-                self.phase = Phase::Ready;
-                if let Role::SocketIo { join, .. } = &mut self.role
-                    && let Some(join) = join.take()
-                {
-                    self.push_text(&[b"420", join.as_bytes()]);
-                }
-                heard.push_back(self.heard(id, Notice::Connected));
-            }
+        let opens = packet.starts_with(b"0") && self.phase == Phase::Connecting;
+        if opens {
+            self.connected();
+        }
+        let notice = match packet {
+            [kind, ..] if self.kept.contains(kind) => Notice::Packet { at_ns: sight.now_ns, text: packet.into() },
+            [b'0', ..] if opens => Notice::Connected,
             [b'1', ..] if self.phase != Phase::Closing => return Err(self.cut()),
-            [b'3', ack @ ..] => {
-                let refused = memchr::memmem::find(ack, br#""ok":false"#).is_some();
-                let refusal = refused.then(|| excerpt(ack));
-                let reply = (self.keep_replies && !refused).then(|| ack.into());
-                heard.push_back(self.heard(id, Notice::Acked { refusal, reply }));
-            }
+            [b'3', ack @ ..] => Notice::Acked { refusal: refusal(ack) },
             [b'4', reason @ ..] => return Err(Loss::Connect(excerpt(reason))),
             [b'2', ..] if !sight.error.is_empty() && packet.starts_with(&sight.error) => {
                 sight.errors += 1;
                 sight.first_error.get_or_insert_with(|| excerpt(packet));
+                return Ok(());
             }
-            _ => {}
-        }
+            _ => return Ok(()),
+        };
+        heard.push_back(Heard { id, tag: self.tag, notice });
         Ok(())
     }
 
@@ -433,15 +392,20 @@ impl Client {
         }
     }
 
+    fn connected(&mut self) {
+        self.phase = Phase::Ready;
+        if let Role::SocketIo { join, .. } = &mut self.role
+            && let Some(join) = join.take()
+        {
+            self.push_text(&[b"420", join.as_bytes()]);
+        }
+    }
+
     fn cut(&self) -> Loss {
         match self.phase {
             Phase::Closing => Loss::Asked,
             phase => Loss::Closed(phase.name()),
         }
-    }
-
-    fn heard(&self, id: usize, notice: Notice) -> Heard {
-        Heard { id, tag: self.tag, notice }
     }
 
     fn push(&mut self, opcode: u8, pieces: &[&[u8]]) {
@@ -451,19 +415,9 @@ impl Client {
     }
 }
 
-impl Sight {
-    #[inline]
-    fn check(&mut self, order: &mut Order, payload: &[u8]) {
-        match self.finder.find(payload) {
-            Some(stamp) => {
-                order.delivered(stamp.publisher, stamp.seq);
-                let latency_ns = self.now_ns.saturating_sub(stamp.due_ns);
-                self.worst_ns = self.worst_ns.max(latency_ns);
-                self.latency.saturating_record(latency_ns);
-            }
-            None => order.unstamped(),
-        }
-    }
+/// What an acknowledgement says of a refusal; `None` if it is none.
+pub(crate) fn refusal(ack: &[u8]) -> Option<String> {
+    memchr::memmem::find(ack, br#""ok":false"#).map(|_| excerpt(ack))
 }
 
 fn excerpt(bytes: &[u8]) -> String {
@@ -473,7 +427,6 @@ fn excerpt(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::driver::sight;
     use crate::stamp::Stamp;
 
     fn server_text(payload: &[u8]) -> Vec<u8> {
@@ -515,7 +468,7 @@ mod tests {
         for checked in [false, true] {
             for cut in 0..=wire.len() {
                 let (mut client, mut far) = ready(checked);
-                let mut sight = sight("chat:message", "");
+                let mut sight = Sight::new("chat:message", "");
                 let mut buffer = vec![0; 64];
                 let mut heard = VecDeque::new();
                 let mut fed = 0;
@@ -545,7 +498,7 @@ mod tests {
     #[test]
     fn a_refusing_ack_is_told_from_an_accepting_one() {
         let (mut client, mut far) = ready(false);
-        let mut sight = sight("chat:message", "error:command");
+        let mut sight = Sight::new("chat:message", "error:command");
         far.write_all(&server_text(br#"430[{"ok":true}]"#)).unwrap();
         far.write_all(&server_text(br#"4317[{"ok":false,"error":{"code":"banned"}}]"#)).unwrap();
         far.write_all(&server_text(br#"42["error:command",{"command":"chat:send"}]"#)).unwrap();
@@ -557,7 +510,7 @@ mod tests {
         let seen: Vec<_> = heard
             .iter()
             .map(|heard| match &heard.notice {
-                Notice::Acked { refusal, .. } => (heard.id, refusal.is_some()),
+                Notice::Acked { refusal } => (heard.id, refusal.is_some()),
                 other => panic!("{other:?}"),
             })
             .collect();
@@ -567,7 +520,7 @@ mod tests {
     #[test]
     fn an_engine_ping_is_answered() {
         let (mut client, mut far) = ready(false);
-        let mut sight = sight("chat:message", "");
+        let mut sight = Sight::new("chat:message", "");
         far.write_all(&server_text(b"2")).unwrap();
         let mut buffer = vec![0; 1024];
         let mut heard = VecDeque::new();
@@ -588,7 +541,7 @@ mod tests {
     fn the_servers_end_is_a_loss() {
         let (mut client, far) = ready(false);
         drop(far);
-        let mut sight = sight("chat:message", "");
+        let mut sight = Sight::new("chat:message", "");
         let mut buffer = vec![0; 64];
         let mut heard = VecDeque::new();
         let loss = loop {

@@ -104,10 +104,10 @@ pub(crate) fn dial(
                     }
                     *state = State::Settled;
                 }
-                // Nobody is tapped here.
+                // Nothing is kept here.
                 Notice::Packet { .. } => continue,
-                Notice::Acked { refusal: None, .. } => *state = State::Settled,
-                Notice::Acked { refusal: Some(reason), .. } => {
+                Notice::Acked { refusal: None } => *state = State::Settled,
+                Notice::Acked { refusal: Some(reason) } => {
                     dialed.refuse(reason);
                     *state = State::Failed;
                     driver.drop_client(heard.id);
@@ -200,8 +200,8 @@ pub(crate) fn set_up(
             driver.read_some(BATCH);
             while let Some(heard) = driver.next() {
                 match heard.notice {
-                    Notice::Acked { refusal: None, .. } => answered = true,
-                    Notice::Acked { refusal: Some(reason), .. } => bail!("setting up a room was refused: {reason}"),
+                    Notice::Acked { refusal: None } => answered = true,
+                    Notice::Acked { refusal: Some(reason) } => bail!("setting up a room was refused: {reason}"),
                     Notice::Lost(loss) => bail!("setting up a room: {loss}"),
                     Notice::Connected | Notice::Packet { .. } => {}
                 }

@@ -10,45 +10,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use hdrhistogram::Histogram;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::client::{Client, Heard, Loss, Notice, Role, Sight};
-use crate::stamp::Finder;
+use crate::client::{Client, Heard, Loss, Notice, Role};
+use crate::sight::Sight;
 
 /// Bytes of the one read buffer that all connections share. Larger reads are fewer system calls, but leave the cache.
 const READ_BUFFER: usize = 256 * 1024;
 /// Connections taken from the kernel's ready list at once.
 const EVENTS: usize = 1024;
-/// Longest latency that is told apart, nanoseconds.
-const LONGEST_NS: u64 = 60_000_000_000;
-
-/// A histogram for latencies in nanoseconds: from 1 µs to 60 s, three digits.
-pub(crate) fn latencies() -> Histogram<u64> {
-    Histogram::new_with_bounds(1_000, LONGEST_NS, 3).expect("the bounds are constants in range")
-}
-
-/// The shared part of reading for a server with these event names.
-pub(crate) fn sight(event: &str, error_event: &str) -> Sight {
-    Sight {
-        delivery: format!("42[\"{event}\"").into_bytes(),
-        error: match error_event {
-            "" => Vec::new(),
-            name => format!("2[\"{name}\"").into_bytes(),
-        },
-        now_ns: 0,
-        delivered: 0,
-        last_delivery_ns: 0,
-        errors: 0,
-        first_error: None,
-        latency: latencies(),
-        worst_ns: 0,
-        finder: Finder::new(),
-    }
-}
-
 /// How the generator waits when nothing is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -98,7 +70,7 @@ impl Driver {
             origin: Instant::now(),
             interrupted,
             waiting,
-            sight: sight(event, error_event),
+            sight: Sight::new(event, error_event),
         })
     }
 

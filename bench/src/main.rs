@@ -3,7 +3,7 @@
 //! One thread plays every viewer and publisher. It must never report a figure without having checked that everything
 //! arrived: a fast server that loses messages is not fast.
 //!
-//! - [`driver`], [`client`], [`frame`]: the event loop, one connection, its bytes
+//! - [`driver`], [`client`], [`frame`], [`sight`]: the event loop, one connection, its bytes, what all of them see
 //! - [`audience`], [`crowd`], [`publisher`], [`schedule`], [`stamp`], [`order`], [`load`]: who watches, what is published, what came
 //! - [`scenario`]: one file per question
 //! - [`show`]: the rehearsal of a whole show
@@ -31,6 +31,7 @@ mod report;
 mod scenario;
 mod schedule;
 mod show;
+mod sight;
 mod stamp;
 mod target;
 mod template;

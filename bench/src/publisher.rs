@@ -4,8 +4,9 @@
 
 use hdrhistogram::Histogram;
 
-use crate::driver::{self, Driver};
+use crate::driver::Driver;
 use crate::schedule::Schedule;
+use crate::sight;
 use crate::stamp::{self, Stamp};
 
 /// Bytes that may wait in one publisher's connection. Above it the server has stopped reading.
@@ -59,7 +60,7 @@ impl Publishers {
             // A server may trim.
             *last = b'e';
         }
-        Self { lanes, padding, dirty: Vec::new(), lag: driver::latencies() }
+        Self { lanes, padding, dirty: Vec::new(), lag: sight::latencies() }
     }
 
     /// Sends what is due by now.
@@ -115,6 +116,6 @@ impl Publishers {
 
     /// How late messages left since this was last asked, nanoseconds.
     pub(crate) fn take_lag(&mut self) -> Histogram<u64> {
-        std::mem::replace(&mut self.lag, driver::latencies())
+        std::mem::replace(&mut self.lag, sight::latencies())
     }
 }

@@ -476,12 +476,12 @@ mod tests {
 
     #[test]
     fn percentiles_are_milliseconds() {
-        let mut histogram = crate::driver::latencies();
+        let mut histogram = crate::sight::latencies();
         for ms in 1..=1000 {
             histogram.saturating_record(ms * 1_000_000);
         }
         let latency = Latency::of(&histogram);
-        assert_eq!(Latency::of(&crate::driver::latencies()), Latency::default());
+        assert_eq!(Latency::of(&crate::sight::latencies()), Latency::default());
         assert_eq!(latency.count, 1000);
         for (got, want) in [
             (latency.p50_ms, 500.0),

@@ -11,10 +11,11 @@ use serde::Serialize;
 use super::Run;
 use crate::client::{Loss, Notice};
 use crate::crowd;
-use crate::driver::{self, Driver};
+use crate::driver::Driver;
 use crate::load::Latency;
 use crate::proc;
 use crate::progress::Progress;
+use crate::sight;
 use crate::target::{self, Target, TargetArgs, Who};
 
 /// Sockets read between two looks at the notices.
@@ -91,8 +92,8 @@ pub(crate) fn run(args: &ChurnArgs, run: &mut Run) -> anyhow::Result<Churn> {
         cycles: 0,
         failures: 0,
         first_failure: None,
-        latency: driver::latencies(),
-        joined: driver::latencies(),
+        latency: sight::latencies(),
+        joined: sight::latencies(),
         patience_ns: patience.as_nanos() as u64,
         target,
         driver,
@@ -193,9 +194,9 @@ impl Mill<'_> {
             }
             match heard.notice {
                 Notice::Connected | Notice::Packet { .. } => {}
-                Notice::Acked { refusal: None, .. } if !slot.joined => self.leave(heard.tag),
-                Notice::Acked { refusal: None, .. } => self.close(slot.client),
-                Notice::Acked { refusal: Some(reason), .. } => {
+                Notice::Acked { refusal: None } if !slot.joined => self.leave(heard.tag),
+                Notice::Acked { refusal: None } => self.close(slot.client),
+                Notice::Acked { refusal: Some(reason) } => {
                     self.driver.drop_client(slot.client);
                     self.fail(heard.tag, reason)?;
                 }

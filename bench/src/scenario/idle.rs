@@ -128,7 +128,7 @@ fn join_all(
         driver.wait_until(driver.now_ns() + 50_000_000)?;
         driver.read_some(BATCH);
         while let Some(heard) = driver.next() {
-            if let Notice::Acked { refusal: None, .. } = heard.notice {
+            if let Notice::Acked { refusal: None } = heard.notice {
                 answered += 1;
                 moved_ns = driver.now_ns();
             }

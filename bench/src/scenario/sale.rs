@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::Run;
-use crate::client::Notice;
+use crate::client::{self, Notice};
 use crate::crowd::{self, Seat};
 use crate::driver::Driver;
 use crate::proc;
@@ -18,6 +18,8 @@ use crate::target::{self, Target, TargetArgs, Who};
 
 /// Sockets read between two looks at the notices.
 const BATCH: usize = 64;
+/// Kinds of packets that count here: acknowledgements.
+const REPLIES: &[u8] = b"3";
 /// The supplier's number, out of the way of the users', which begin at 0.
 const SUPPLIER: usize = usize::MAX;
 
@@ -116,7 +118,7 @@ impl Sale {
         let supplier = dialed.ids.first().copied().flatten().context("the supplier's connection is gone")?;
         if let Some(client) = driver.client(supplier) {
             client.tag = SUPPLIER;
-            client.keep_replies = true;
+            client.kept = REPLIES;
         }
         let mut sale = Self {
             target,
@@ -138,7 +140,7 @@ impl Sale {
         dialed.all()?;
         for id in dialed.ids.iter().flatten() {
             if let Some(client) = sale.driver.client(*id) {
-                client.keep_replies = true;
+                client.kept = REPLIES;
             }
         }
         sale.users = dialed.ids;
@@ -165,12 +167,12 @@ impl Sale {
             self.driver.read_some(BATCH);
             while let Some(heard) = self.driver.next() {
                 match heard.notice {
-                    Notice::Acked { refusal: None, reply } if heard.tag == SUPPLIER => {
-                        return Ok(reply.unwrap_or_default().into_vec());
-                    }
-                    Notice::Acked { refusal: Some(why), .. } if heard.tag == SUPPLIER => bail!("{event}: {why}"),
+                    Notice::Packet { text, .. } if heard.tag == SUPPLIER => match client::refusal(&text) {
+                        None => return Ok(text.into_vec()),
+                        Some(why) => bail!("{event}: {why}"),
+                    },
                     Notice::Lost(loss) => bail!("{event}: {loss}"),
-                    Notice::Acked { .. } | Notice::Connected | Notice::Packet { .. } => {}
+                    Notice::Packet { .. } | Notice::Acked { .. } | Notice::Connected => {}
                 }
             }
         }
@@ -216,11 +218,11 @@ impl Sale {
         while let Some(heard) = self.driver.next() {
             let user = heard.tag;
             match heard.notice {
-                Notice::Connected | Notice::Packet { .. } => {}
-                Notice::Acked { refusal, reply } => {
+                Notice::Connected | Notice::Acked { .. } => {}
+                Notice::Packet { text, .. } => {
                     let Some(under_way) = self.under_way.get_mut(user) else { continue };
                     *under_way -= 1;
-                    part.answered(user, refusal.map_or_else(|| Ok(reply.as_deref().unwrap_or_default()), Err));
+                    part.answered(user, client::refusal(&text).map_or(Ok(&text), Err));
                     self.dirty.push(user);
                 }
                 Notice::Lost(_) => {

@@ -17,8 +17,9 @@ use super::person::{Asked, Person, Phase, pause_ms};
 use super::script::{Cue, Often, Script};
 use super::seen::{Line, SUPPLIER, Seen};
 use crate::client::{Loss, Notice, Role};
-use crate::driver::{self, Driver};
+use crate::driver::Driver;
 use crate::progress::Progress;
+use crate::sight;
 
 mod replies;
 
@@ -144,8 +145,8 @@ impl<'a, S: Scene> Player<'a, S> {
     pub(crate) fn new(driver: Driver, stage: Stage, scene: &'a mut S, journal: Journal) -> Self {
         let checker = Checker::new(stage.script.expects_resets());
         let counts = Counts {
-            latency: driver::latencies(),
-            away: driver::latencies(),
+            latency: sight::latencies(),
+            away: sight::latencies(),
             lost: 0,
             lost_by_kill: 0,
             refused: 0,
@@ -472,7 +473,7 @@ impl<'a, S: Scene> Player<'a, S> {
             Ok(id) => {
                 person.client = Some(id);
                 if let Some(client) = self.driver.client(id) {
-                    client.tapped = true;
+                    client.kept = b"023";
                 }
             }
             Err(error) => self.failed(who, &error.to_string()),
