@@ -2,59 +2,20 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::io::{ErrorKind, Read, Write};
+mod fake;
+
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::thread;
 
+use fake::{receive, send};
+
 /// What the server does to the message with each number.
 type Habit = fn(usize, String, &mut Vec<String>) -> Vec<String>;
 
-fn send(stream: &mut TcpStream, text: &str) -> std::io::Result<()> {
-    let mut frame = vec![0x81];
-    match u8::try_from(text.len()) {
-        Ok(short) if short < 126 => frame.push(short),
-        _ => {
-            frame.push(126);
-            frame.extend_from_slice(&(text.len() as u16).to_be_bytes());
-        }
-    }
-    frame.extend_from_slice(text.as_bytes());
-    stream.write_all(&frame)
-}
-
-fn receive(stream: &mut TcpStream) -> std::io::Result<String> {
-    let mut head = [0; 2];
-    stream.read_exact(&mut head)?;
-    if head[0] != 0x81 {
-        return Err(ErrorKind::ConnectionAborted.into());
-    }
-    let mut len = usize::from(head[1] & 0x7f);
-    if len == 126 {
-        let mut long = [0; 2];
-        stream.read_exact(&mut long)?;
-        len = usize::from(u16::from_be_bytes(long));
-    }
-    let mut key = [0; 4];
-    stream.read_exact(&mut key)?;
-    let mut text = vec![0; len];
-    stream.read_exact(&mut text)?;
-    for (at, byte) in text.iter_mut().enumerate() {
-        *byte ^= key[at % 4];
-    }
-    Ok(String::from_utf8(text).unwrap())
-}
-
 /// One Socket.IO connection at a time; `joins` says whether a join is answered.
 fn serve(mut stream: TcpStream, joins: bool, habit: Habit) -> std::io::Result<()> {
-    let mut request = Vec::new();
-    while !request.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte)?;
-        request.push(byte[0]);
-    }
-    stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")?;
-    send(&mut stream, "0{\"sid\":\"x\"}")?;
+    fake::upgrade(&mut stream)?;
     let mut number = 0;
     let mut kept = Vec::new();
     loop {

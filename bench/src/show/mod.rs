@@ -25,6 +25,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -111,6 +112,9 @@ pub(crate) struct ShowArgs {
     /// Play nothing: check a journal that was written before
     #[arg(long, conflicts_with_all = ["url", "gateways", "journal"])]
     check: Option<PathBuf>,
+    /// Seconds that the supplier waits for a connection and for each answer, and that a ramp may take beyond its time
+    #[arg(long, default_value_t = 60.0)]
+    patience: f64,
     /// How the generator waits when nothing is ready
     #[arg(long, value_enum, default_value_t = Waiting::Sleep)]
     waiting: Waiting,
@@ -286,7 +290,9 @@ impl House {
             let token = mint.token(&user, role)?;
             people.push(Person::new(user, token, who));
         }
-        Ok(Stage { addresses, requests, stream: format!("rehearsal-{run:06x}"), people, script })
+        let stream = format!("rehearsal-{run:06x}");
+        let patience = Duration::from_secs_f64(args.patience.clamp(0.1, 3_600.0));
+        Ok(Stage { addresses, requests, stream, people, script, patience })
     }
 
     /// Where the ledger of a stream is, at each gateway.

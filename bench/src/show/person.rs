@@ -22,8 +22,8 @@ pub(crate) enum Phase {
 /// A request.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
-    /// The cue that it belongs to.
-    pub(crate) cue: usize,
+    /// The cue that it belongs to; `None`: a join, which people do by themselves.
+    pub(crate) cue: Option<usize>,
     /// The event, as it is sent.
     pub(crate) event: String,
     /// What the client calls it, so that it can be repeated.

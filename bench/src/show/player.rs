@@ -13,15 +13,15 @@ use hdrhistogram::Histogram;
 
 use super::checker::{Checker, Verdict};
 use super::journal::Journal;
-use super::person::{Asked, Person, Phase, pause_ms};
+use super::person::{Asked, Person, Phase};
 use super::script::{Cue, Often, Script};
 use super::seen::{Line, SUPPLIER, Seen};
-use crate::client::{Loss, Notice, Role};
 use crate::driver::Driver;
 use crate::progress::Progress;
 use crate::sight;
 
 mod replies;
+mod visits;
 
 /// Sockets read between two looks at the agenda.
 const BATCH: usize = 64;
@@ -29,18 +29,10 @@ const BATCH: usize = 64;
 const NAP_NS: u64 = 10_000_000;
 /// Seconds within which the count of viewers has to be right after a change.
 const COUNTED_WITHIN: f64 = 5.0;
-/// How long a connection may take to be made, or to be closed, before it is given up, nanoseconds.
-const CONNECTING_NS: u64 = 15_000_000_000;
-/// How long a server may be silent: the interval and the timeout of pings.
-const SILENCE_NS: u64 = 45_000_000_000;
-/// How long a ramp may take beyond its time, and how long answers are waited for at the end.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// How long taps may take to be counted, nanoseconds.
 const COUNTED_NS: u64 = 3_000_000_000;
 /// How long to listen on at the end, for what comes twice.
 const LISTEN_ON: Duration = Duration::from_millis(500);
-/// Reasons of refusals that are kept.
-const KEPT: usize = 5;
 
 /// What is to be played, and where.
 pub(crate) struct Stage {
@@ -54,6 +46,9 @@ pub(crate) struct Stage {
     pub(crate) people: Vec<Person>,
     /// What happens.
     pub(crate) script: Script,
+    /// How long the supplier waits for a connection and for each answer, a ramp may take beyond its time, and what is still
+    /// under way is waited for at the end.
+    pub(crate) patience: Duration,
 }
 
 /// What the player counted itself.
@@ -125,10 +120,13 @@ pub(crate) struct Player<'a, S> {
     order: u64,
     inside: usize,
     ramp: Option<Ramp>,
-    staff_waits: bool,
+    /// The cue of the supplier that is not done yet.
+    staff_cue: Option<usize>,
     turn: usize,
     asked: u64,
     killed_ns: Option<u64>,
+    /// Why the server does not let somebody in, in its own words.
+    refusal: Option<String>,
     tapped_ns: u64,
     repeats: u64,
     said: Vec<u64>,
@@ -168,10 +166,11 @@ impl<'a, S: Scene> Player<'a, S> {
             order: 0,
             inside: 0,
             ramp: None,
-            staff_waits: false,
+            staff_cue: None,
             turn: 0,
             asked: 0,
             killed_ns: None,
+            refusal: None,
             tapped_ns: 0,
             repeats: 0,
             said: Vec::new(),
@@ -184,36 +183,51 @@ impl<'a, S: Scene> Player<'a, S> {
     /// # Errors
     /// If people cannot come in, a cue of the supplier is refused, or the run is interrupted.
     pub(crate) fn play(&mut self, progress: &mut Progress) -> anyhow::Result<f64> {
-        self.dial(SUPPLIER)?;
         self.plan(self.driver.now_ns(), Task::Sample);
-        let began_ns = self.driver.now_ns();
-        while self.stage.people[SUPPLIER].phase != Phase::Joining {
-            self.turn(began_ns + NAP_NS)?;
-            if self.late(began_ns) {
-                bail!("the supplier cannot connect: {}", self.reason());
-            }
-        }
+        self.open(progress)?;
         let start_ns = self.driver.now_ns();
-        let mut held_ns = 0;
+        let (mut held_ns, mut held_since_ns) = (0, None);
         let mut next = 0;
         while next < self.stage.script.cues.len() {
             let now_ns = self.driver.now_ns();
             let due_ns = start_ns + held_ns + self.stage.script.cues[next].at.as_nanos() as u64;
             if now_ns < due_ns {
                 self.turn(due_ns)?;
-            } else if self.must_wait(next)? {
+            } else if self.must_wait(next, *held_since_ns.get_or_insert(now_ns))? {
                 self.turn(now_ns + NAP_NS)?;
                 // Later cues keep their distance to this one.
                 held_ns += self.driver.now_ns() - now_ns;
             } else {
                 self.cue(next, now_ns)?;
                 next += 1;
+                held_since_ns = None;
             }
             progress.say(|| self.line(start_ns, next));
         }
         self.counts.held_seconds = held_ns as f64 / 1e9;
-        self.until(PATIENCE, |player| player.calm())?;
+        self.until(self.stage.patience, |player| player.calm())?;
+        // Of a supplier who is away the checker says that nobody came back.
+        if self.stage.people[SUPPLIER].phase == Phase::In {
+            self.all_answered()?;
+        }
         Ok((self.driver.now_ns() - start_ns) as f64 / 1e9)
+    }
+
+    /// Lets the supplier in.
+    fn open(&mut self, progress: &mut Progress) -> anyhow::Result<()> {
+        self.dial(SUPPLIER);
+        let began_ns = self.driver.now_ns();
+        while self.stage.people[SUPPLIER].phase != Phase::Joining {
+            progress.say(|| format!("connecting: {}", self.reason()));
+            self.turn(self.driver.now_ns() + NAP_NS)?;
+            if let Some(refusal) = &self.refusal {
+                bail!("the supplier is not let in: {refusal}");
+            }
+            if self.late(began_ns) {
+                bail!("the supplier cannot connect within {:?}: {}", self.stage.patience, self.reason());
+            }
+        }
+        Ok(())
     }
 
     /// Waits until everybody has everything, or nothing more comes; then nothing is to come any more.
@@ -269,7 +283,7 @@ impl<'a, S: Scene> Player<'a, S> {
     }
 
     fn late(&self, since_ns: u64) -> bool {
-        self.driver.now_ns() - since_ns > PATIENCE.as_nanos() as u64
+        self.driver.now_ns().saturating_sub(since_ns) > self.stage.patience.as_nanos() as u64
     }
 
     fn until(&mut self, patience: Duration, done: impl Fn(&Self) -> bool) -> anyhow::Result<()> {
@@ -304,9 +318,9 @@ impl<'a, S: Scene> Player<'a, S> {
             && let Some(Reverse((at_ns, _, task))) = self.agenda.pop()
         {
             match task {
-                Task::Enter(who) => self.dial(who)?,
+                Task::Enter(who) => self.dial(who),
                 Task::Leave(who) => self.leave(who),
-                Task::Dial(who) if self.stage.people[who].phase == Phase::Away => self.dial(who)?,
+                Task::Dial(who) if self.stage.people[who].phase == Phase::Away => self.dial(who),
                 Task::Dial(_) => {}
                 Task::Act(cue, who) => self.act(cue, who, at_ns),
                 Task::Next(cue, number) => self.next(cue, number, at_ns),
@@ -332,23 +346,33 @@ impl<'a, S: Scene> Player<'a, S> {
         self.journal.write(&line);
     }
 
-    // Cues.
-
-    /// Whether a cue has to wait: for the supplier, for a ramp, or for the number of viewers.
-    fn must_wait(&self, next: usize) -> anyhow::Result<bool> {
+    /// Whether a cue that has been held since then has to wait on: for the supplier, for a ramp, or for the number of viewers.
+    fn must_wait(&self, next: usize, since_ns: u64) -> anyhow::Result<bool> {
         if let Some(ramp) = &self.ramp
             && self.driver.now_ns() > ramp.until_ns
         {
             bail!("{} viewers have not come in or gone away: {}", ramp.left, self.reason());
         }
+        if self.staff_cue.is_some() {
+            if self.late(since_ns) {
+                self.all_answered()?;
+            }
+            return Ok(true);
+        }
         let now = self.driver.now_ns() as f64 / 1e6;
-        let cue = &self.stage.script.cues[next];
-        Ok(match &*cue.event {
-            _ if self.staff_waits => true,
+        Ok(match &*self.stage.script.cues[next].event {
             "audience" => self.ramp.is_some() || !self.checker.audience.is_settled(now),
-            "stream:end" => !self.calm(),
+            // Who has not come back by then is the checker's to say.
+            "stream:end" => !self.calm() && !self.late(since_ns),
             _ => false,
         })
+    }
+
+    /// Fails if the supplier still waits for an answer.
+    fn all_answered(&self) -> anyhow::Result<()> {
+        let Some(cue) = self.staff_cue else { return Ok(()) };
+        let Cue { line, event, .. } = &self.stage.script.cues[cue];
+        bail!("line {line}: {event} is not answered within {:?}", self.stage.patience)
     }
 
     /// Nobody is on the way, nothing is unanswered, all is counted.
@@ -374,7 +398,7 @@ impl<'a, S: Scene> Player<'a, S> {
                 }
             }
             _ if !cue.is_of_viewers() => {
-                self.staff_waits = true;
+                self.staff_cue = Some(number);
                 self.ask(SUPPLIER, number, now_ns);
             }
             _ => self.spread(number, &cue, now_ns),
@@ -442,7 +466,7 @@ impl<'a, S: Scene> Player<'a, S> {
             self.plan(at_ns, task);
         }
         self.saw(SUPPLIER, Seen::Moving);
-        self.ramp = Some(Ramp { left: moving, until_ns: now_ns + over_ns + PATIENCE.as_nanos() as u64 });
+        self.ramp = Some(Ramp { left: moving, until_ns: now_ns + over_ns + self.stage.patience.as_nanos() as u64 });
         self.ramp_moved(0);
     }
 
@@ -454,135 +478,6 @@ impl<'a, S: Scene> Player<'a, S> {
             self.ramp = None;
             let viewers = self.inside as u64;
             self.saw(SUPPLIER, Seen::Audience { viewers, within: COUNTED_WITHIN });
-        }
-    }
-
-    // Connections.
-
-    fn dial(&mut self, who: usize) -> anyhow::Result<()> {
-        let person = &mut self.stage.people[who];
-        let place = person.address % self.stage.addresses.len();
-        let role = Role::SocketIo {
-            request: self.stage.requests[place].clone(),
-            connect: format!("40{}", person.auth()),
-            join: None,
-        };
-        person.phase = Phase::Dialing;
-        person.since_ns = self.driver.now_ns();
-        match self.driver.dial(self.stage.addresses[place], None, role, who) {
-            Ok(id) => {
-                person.client = Some(id);
-                if let Some(client) = self.driver.client(id) {
-                    client.kept = b"023";
-                }
-            }
-            Err(error) => self.failed(who, &error.to_string()),
-        }
-        Ok(())
-    }
-
-    fn leave(&mut self, who: usize) {
-        let person = &mut self.stage.people[who];
-        let Some(id) = person.client.filter(|_| person.phase == Phase::In) else {
-            // Comes back first, and goes then.
-            let at_ns = self.driver.now_ns() + 100_000_000;
-            return self.plan(at_ns, Task::Leave(who));
-        };
-        person.phase = Phase::Leaving;
-        person.since_ns = self.driver.now_ns();
-        let open: Vec<Asked> = person.asked.drain(..).map(|(_, asked)| asked).chain(person.again.drain(..)).collect();
-        for asked in open {
-            self.give_up(who, &asked);
-        }
-        if let Some(client) = self.driver.client(id) {
-            client.close();
-        }
-        self.driver.flush(id);
-    }
-
-    fn gone(&mut self, who: usize) {
-        let person = &mut self.stage.people[who];
-        *person = Person::new(std::mem::take(&mut person.user), std::mem::take(&mut person.token), person.address);
-        if who != SUPPLIER {
-            self.inside -= 1;
-        }
-        self.saw(who, Seen::Left);
-        self.ramp_moved(1);
-    }
-
-    fn hear(&mut self) -> anyhow::Result<()> {
-        while let Some(heard) = self.driver.next() {
-            let who = heard.tag;
-            let Some(person) = self.stage.people.get(who).filter(|person| person.client == Some(heard.id)) else {
-                continue;
-            };
-            match heard.notice {
-                Notice::Packet { at_ns, text } => self.packet(who, at_ns, &text)?,
-                Notice::Lost(Loss::Asked) if person.phase == Phase::Leaving => self.gone(who),
-                Notice::Lost(_) if person.phase == Phase::Leaving => self.gone(who),
-                Notice::Lost(loss) => self.failed(who, &loss.to_string()),
-                Notice::Connected | Notice::Acked { .. } => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// The connection of a person is gone, or could not be made.
-    fn failed(&mut self, who: usize, reason: &str) {
-        let now_ns = self.driver.now_ns();
-        let chance = self.chance();
-        let person = &mut self.stage.people[who];
-        person.client = None;
-        let was_in = person.phase == Phase::In;
-        person.phase = Phase::Away;
-        person.since_ns = now_ns;
-        let pause = pause_ms(person.tries, chance);
-        person.tries += 1;
-        // With several addresses the next one, as a balancer would choose.
-        person.address += 1;
-        if !person.joined {
-            // Whether the server knows of the join is not known: a new session asks anew.
-            (person.pid, person.offset) = (None, None);
-        }
-        let asked: Vec<Asked> = person.asked.drain(..).map(|(_, asked)| asked).collect();
-        if was_in {
-            person.lost_ns = now_ns;
-            self.counts.lost += 1;
-            self.counts.lost_by_kill +=
-                u64::from(self.killed_ns.is_some_and(|at_ns| now_ns.saturating_sub(at_ns) < 10_000_000_000));
-            self.saw(who, Seen::Lost);
-        } else {
-            self.counts.refused += 1;
-        }
-        if !was_in && self.counts.reasons.len() < KEPT {
-            self.counts.reasons.push(reason.to_owned());
-        }
-        for asked in asked {
-            self.ask_again(who, asked);
-        }
-        self.plan(now_ns + (pause * 1e6) as u64, Task::Dial(who));
-    }
-
-    /// Gives up connections that take too long to be made, or whose server is silent for longer than pings allow.
-    fn sweep(&mut self, now_ns: u64) {
-        for who in 0..self.stage.people.len() {
-            let person = &self.stage.people[who];
-            let Some(id) = person.client else { continue };
-            let (phase, since_ns) = (person.phase, person.since_ns);
-            let read_ns = self.driver.client(id).map_or(now_ns, |client| client.read_ns);
-            let late = match phase {
-                Phase::In => now_ns.saturating_sub(read_ns.max(since_ns)) > SILENCE_NS,
-                _ => now_ns.saturating_sub(since_ns) > CONNECTING_NS,
-            };
-            if !late {
-                continue;
-            }
-            self.driver.drop_client(id);
-            if phase == Phase::Leaving {
-                self.gone(who);
-            } else {
-                self.failed(who, "no answer");
-            }
         }
     }
 

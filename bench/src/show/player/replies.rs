@@ -40,7 +40,7 @@ impl<S: Scene> Player<'_, S> {
         }
         let event = Value::from(vec![Value::from(cue.event.as_str()), Value::Object(body)]).to_string();
         let count = count(cue);
-        let asked = Asked { cue: number, event, request, count, tries: 0 };
+        let asked = Asked { cue: Some(number), event, request, count, tries: 0 };
         self.send(who, asked);
     }
 
@@ -53,8 +53,8 @@ impl<S: Scene> Player<'_, S> {
             person.again.push_back(asked);
             return;
         };
-        if asked.tries == 0 {
-            let name = self.stage.script.cues[asked.cue].event.clone();
+        if let (0, Some(cue)) = (asked.tries, asked.cue) {
+            let name = self.stage.script.cues[cue].event.clone();
             *self.counts.sent.entry(name).or_default() += 1;
         }
         asked.tries += 1;
@@ -67,11 +67,12 @@ impl<S: Scene> Player<'_, S> {
 
     /// The connection broke before the answer came.
     pub(super) fn ask_again(&mut self, who: usize, asked: Asked) {
-        // Taps have no name: whether they were counted cannot be asked.
-        if self.stage.script.cues[asked.cue].event == "reaction:send" {
-            self.give_up(who, &asked);
-        } else {
-            self.stage.people[who].again.push_back(asked);
+        match asked.cue.map(|cue| &*self.stage.script.cues[cue].event) {
+            // Taps have no name: whether they were counted cannot be asked.
+            Some("reaction:send") => self.give_up(who, &asked),
+            // A new session joins anyway.
+            None if !self.stage.people[who].joined => {}
+            _ => self.stage.people[who].again.push_back(asked),
         }
     }
 
@@ -85,7 +86,7 @@ impl<S: Scene> Player<'_, S> {
 
     /// Never asks again.
     pub(super) fn give_up(&mut self, who: usize, asked: &Asked) {
-        let cue = &self.stage.script.cues[asked.cue];
+        let Some(cue) = asked.cue.map(|cue| &self.stage.script.cues[cue]) else { return };
         let what = match &*cue.event {
             "reaction:send" => "taps",
             "drop:claim" => cue.body.get("drop").and_then(Value::as_str).unwrap_or_default(),
@@ -136,7 +137,7 @@ impl<S: Scene> Player<'_, S> {
 
     fn join(&mut self, who: usize) {
         let event = format!(r#"["stream:join",{{"stream":"{}","history":0}}]"#, self.stage.stream);
-        let asked = Asked { cue: usize::MAX, event, request: String::new(), count: 0, tries: 1 };
+        let asked = Asked { cue: None, event, request: String::new(), count: 0, tries: 1 };
         let person = &mut self.stage.people[who];
         let Some(id) = person.client else { return };
         if let Some(client) = self.driver.client(id) {
@@ -201,14 +202,14 @@ impl<S: Scene> Player<'_, S> {
         let asked = &mut self.stage.people[who].asked;
         let Some(place) = asked.iter().position(|(ack, _)| *ack == id) else { return Ok(()) };
         let (_, asked) = asked.swap_remove(place);
-        if asked.cue == usize::MAX {
+        let Some(cue) = asked.cue.map(|cue| self.stage.script.cues[cue].clone()) else {
             return self.joined(who, reply);
-        }
+        };
         if reply["ok"] == Value::Bool(true) {
-            return self.granted(who, &asked, reply);
+            return self.granted(who, &asked, &cue, reply);
         }
         let code = reply["error"]["code"].as_str().unwrap_or("none").to_owned();
-        let event = self.stage.script.cues[asked.cue].event.clone();
+        let event = &cue.event;
         let taps = event == "reaction:send";
         if matches!(&*code, "unavailable" | "rate_limited" | "not_joined") && !taps && asked.tries < MAX_TRIES {
             let pause_ms = reply["error"]["retryAfterMs"].as_u64().unwrap_or(AGAIN_MS).clamp(50, 5_000);
@@ -232,9 +233,9 @@ impl<S: Scene> Player<'_, S> {
         if who == SUPPLIER {
             // Asked for a second time, it was done the first time.
             if asked.tries == 1 || code != "conflict" {
-                bail!("line {}: {event} was refused: {reply}", self.stage.script.cues[asked.cue].line);
+                bail!("line {}: {event} was refused: {reply}", cue.line);
             }
-            self.staged(&asked);
+            self.staged(&cue);
         }
         Ok(())
     }
@@ -249,13 +250,13 @@ impl<S: Scene> Player<'_, S> {
         person.joined = true;
         person.epoch = epoch.to_owned();
         let came = !std::mem::replace(&mut person.counted, true);
-        let waits = !person.again.is_empty();
+        let waits = !person.again.is_empty() || person.asked.iter().any(|(_, asked)| asked.cue.is_some());
         self.saw(who, Seen::Joined { epoch: epoch.to_owned(), seq });
         if let Some(viewers) = state["viewers"].as_u64() {
             self.saw(who, Seen::Count { viewers });
         }
         if who == SUPPLIER {
-            self.staff_waits = waits;
+            self.staff_cue = self.staff_cue.filter(|_| waits);
         } else if came {
             self.inside += 1;
             self.ramp_moved(1);
@@ -264,8 +265,7 @@ impl<S: Scene> Player<'_, S> {
         Ok(())
     }
 
-    fn granted(&mut self, who: usize, asked: &Asked, reply: &Value) -> anyhow::Result<()> {
-        let cue = self.stage.script.cues[asked.cue].clone();
+    fn granted(&mut self, who: usize, asked: &Asked, cue: &Cue, reply: &Value) -> anyhow::Result<()> {
         let name = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let request = asked.request.clone();
         let seen = match &*cue.event {
@@ -298,18 +298,17 @@ impl<S: Scene> Player<'_, S> {
             }
         }
         if who == SUPPLIER {
-            self.staged(asked);
+            self.staged(cue);
         }
         Ok(())
     }
 
     /// A cue of the supplier is done.
-    fn staged(&mut self, asked: &Asked) {
-        let cue = self.stage.script.cues[asked.cue].clone();
-        self.staff_waits = false;
+    fn staged(&mut self, cue: &Cue) {
+        let number = self.staff_cue.take();
         match &*cue.event {
             "stream:start" if self.stage.people[SUPPLIER].phase == Phase::Joining => {
-                self.staff_waits = true;
+                self.staff_cue = number;
                 self.join(SUPPLIER);
             }
             "drop:open" => {
