@@ -22,6 +22,10 @@ fn good() -> Vec<Value> {
     for who in 0..3 {
         lines.extend([6, 7, 8].map(|seq| message(seq as f64, who, seq)));
     }
+    for line in lines.iter_mut().filter(|line| line["saw"] == "message" && line["seq"] == 7) {
+        line["said"] = json!(0);
+    }
+    lines.push(json!({ "at": 8, "who": 1, "saw": "said", "epoch": "e", "seq": 7, "said": 0 }));
     lines.push(
         json!({ "at": 9, "who": 1, "saw": "claimed", "drop": "d", "request": "r1", "claim": "c1", "quantity": 1 }),
     );
@@ -76,6 +80,16 @@ fn check(name: &str, lines: &[Value]) -> (Option<i32>, Vec<String>) {
     (output.status.code(), broken)
 }
 
+/// The exit status of a check that judges nothing, and why.
+fn unjudged(name: &str, lines: &[Value]) -> (Option<i32>, String) {
+    let journal = std::env::temp_dir().join(format!("haat-bench-{}-{name}.jsonl", std::process::id()));
+    std::fs::write(&journal, lines.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_haat-bench")).args(["show", "--check"]).arg(&journal).output().unwrap();
+    std::fs::remove_file(&journal).unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
 /// The place of a line that has all of these members.
 fn place(lines: &[Value], like: &Value) -> usize {
     let is_like = |line: &Value| like.as_object().unwrap().iter().all(|(name, value)| line[name] == *value);
@@ -96,6 +110,64 @@ fn message(who: u64, seq: u64) -> Value {
 #[test]
 fn a_good_journal_is_clean() {
     assert_eq!(check("good", &good()), (Some(0), vec![]));
+}
+
+#[test]
+fn a_journal_that_breaks_off_is_not_judged() {
+    let lines = good();
+    for count in [0, 1, lines.len() - 1] {
+        let (status, why) = unjudged(&format!("half-{count}"), &lines[..count]);
+        assert_eq!(status, Some(2), "{count} lines: {why}");
+        assert!(why.contains("has no end"), "{why}");
+    }
+}
+
+#[test]
+fn a_drop_and_a_wheel_of_one_name_are_told_apart() {
+    let mut lines = good();
+    lines.retain(|line| line["spin"] != "s2" && line["id"] != "s2");
+    for line in lines.iter_mut().filter(|line| line["wheel"] == "w") {
+        line["wheel"] = json!("d");
+    }
+    let turned = place(&lines, &json!({ "saw": "turned" }));
+    lines[turned]["spins"] = json!(1);
+    assert_eq!(check("one-name", &lines), (Some(0), vec![]));
+}
+
+#[test]
+fn what_was_accepted_and_never_came_is_found() {
+    breaks("accepted", "messages", |lines| {
+        let at = place(lines, &json!({ "saw": "killed" }));
+        lines.insert(at, json!({ "at": 900, "who": 2, "saw": "said", "epoch": "e", "seq": 10, "said": 1 }));
+    });
+    breaks("accepted-elsewhere", "messages", |lines| {
+        let at = place(lines, &json!({ "saw": "said" }));
+        lines[at]["seq"] = json!(8);
+    });
+}
+
+#[test]
+fn what_was_said_once_and_came_twice_is_found() {
+    breaks("said-twice", "messages", |lines| {
+        for line in lines.iter_mut().filter(|line| line["saw"] == "message" && line["seq"] == 9) {
+            line["said"] = json!(0);
+        }
+    });
+}
+
+#[test]
+fn a_grant_that_is_refused_when_it_is_repeated_is_found() {
+    breaks("claim-refused", "drops", |lines| {
+        let at = place(lines, &json!({ "saw": "killed" }));
+        let refused =
+            json!({ "at": 900, "who": 1, "saw": "claim_refused", "drop": "d", "request": "r1", "code": "sold_out" });
+        lines.insert(at, refused);
+    });
+    breaks("spin-refused", "wheels", |lines| {
+        let at = place(lines, &json!({ "saw": "killed" }));
+        let refused = json!({ "at": 900, "who": 1, "saw": "spin_refused", "wheel": "w", "request": "r3", "code": "limit_reached" });
+        lines.insert(at, refused);
+    });
 }
 
 #[test]
@@ -144,6 +216,21 @@ fn a_reset_is_found() {
         let at = place(lines, &message(1, 9));
         lines.insert(at, json!({ "at": 1001, "who": 1, "saw": "reset" }));
     });
+}
+
+#[test]
+fn a_reset_is_allowed_behind_a_kill_that_says_so() {
+    let with_reset = |before: &Value| {
+        let mut lines = good();
+        let killed = place(&lines, &json!({ "saw": "killed" }));
+        lines[killed]["resets"] = json!(true);
+        let at = place(&lines, before);
+        lines.insert(at, json!({ "at": 1000, "who": 1, "saw": "reset" }));
+        lines
+    };
+    assert_eq!(check("allowed", &with_reset(&message(1, 9))), (Some(0), vec![]));
+    let early = with_reset(&json!({ "saw": "killed" }));
+    assert_eq!(check("early", &early), (Some(1), vec!["no_reset".to_owned()]));
 }
 
 #[test]

@@ -147,15 +147,12 @@ pub(crate) struct Checker {
     gone: HashMap<usize, bool>,
     back: u64,
     resets: u64,
-    resets_expected: bool,
+    /// Messages may be lost for good, if viewers are told.
+    resets_allowed: bool,
+    ended: bool,
 }
 
 impl Checker {
-    /// A checker; with `resets_expected` messages may be lost for good, if viewers are told.
-    pub(crate) fn new(resets_expected: bool) -> Self {
-        Self { resets_expected, ..Self::default() }
-    }
-
     /// Reads one line. Lines come in the order of their time.
     pub(crate) fn line(&mut self, line: &Line) {
         let Line { at, who, ref seen } = *line;
@@ -175,10 +172,13 @@ impl Checker {
                 self.orders.joined(who, epoch, *seq, at, wrong);
                 self.audience.joined(who, at);
             }
-            Seen::Message { epoch, seq, digest } => self.orders.message(who, epoch, *seq, *digest, at, wrong),
+            Seen::Message { epoch, seq, digest, said } => {
+                self.orders.message(who, (epoch, *seq), *digest, *said, at, wrong);
+            }
+            Seen::Said { epoch, seq, said } => self.orders.said(who, (epoch, *seq), *said, at, wrong),
             Seen::Reset => {
                 self.resets += 1;
-                if !self.resets_expected {
+                if !self.resets_allowed {
                     wrong.add(Promise::NoReset, at, Some(who), || "stream:reset".to_owned());
                 }
                 self.orders.reset(who);
@@ -198,7 +198,8 @@ impl Checker {
             }
             Seen::Audience { viewers, within } => self.audience.expect(*viewers, *within, at, wrong),
             Seen::Moving => self.audience.settle(at, wrong),
-            Seen::Killed => {
+            Seen::Killed { resets } => {
+                self.resets_allowed |= *resets;
                 self.taps.killed(at);
                 self.audience.killed(at, wrong);
             }
@@ -207,26 +208,39 @@ impl Checker {
             Seen::Claimed { drop, request, claim, quantity } => {
                 self.sales.claimed(who, drop, (request, claim), *quantity, at, wrong);
             }
+            Seen::ClaimRefused { drop, request, code } => {
+                self.sales.claim_refused(who, drop, (request, code), at, wrong);
+            }
+            Seen::SpinRefused { wheel, request, code } => {
+                self.sales.spin_refused(who, wheel, (request, code), at, wrong);
+            }
             Seen::Spun { wheel, request, spin, prize } => {
                 self.sales.spun(who, wheel, (request, spin), prize.as_deref(), at, wrong);
             }
             Seen::Sold { drop, sold } => self.sales.sold(drop, *sold),
-            Seen::Turned { wheel, spins } => self.sales.sold(wheel, *spins),
+            Seen::Turned { wheel, spins } => self.sales.turned(wheel, *spins),
             Seen::Tapped { taps } => self.taps.tapped(who, *taps, at),
-            Seen::Unanswered { what, count } if what == "taps" => self.taps.unanswered(*count),
-            Seen::Unanswered { what, count } => self.sales.unanswered(what, *count),
+            Seen::TapsUnanswered { taps } => self.taps.unanswered(*taps),
+            Seen::ClaimUnanswered { drop, quantity } => self.sales.claim_unanswered(drop, *quantity),
+            Seen::SpinUnanswered { wheel } => self.sales.spin_unanswered(wheel),
             Seen::Record { id } => self.sales.record(id, at, wrong),
             Seen::LedgerRead => self.sales.ledger_read(),
             Seen::End => self.end(at),
         }
     }
 
+    /// Whether the last line was read, with which the last is judged.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
     fn end(&mut self, at: f64) {
+        self.ended = true;
         let wrong = &mut self.complaints;
         for (who, _) in self.gone.iter().filter(|(_, gone)| **gone) {
             wrong.add(Promise::Recovery, at, Some(*who), || "never came back".to_owned());
         }
-        self.orders.end(at, wrong);
+        self.orders.end(self.resets_allowed, at, wrong);
         self.audience.settle(at, wrong);
         self.sales.end(at, wrong);
         self.taps.end(at, wrong);
@@ -238,7 +252,7 @@ impl Checker {
             let (shown, detail) = match promise {
                 Promise::Messages => self.orders.detail(),
                 Promise::Recovery => (self.back > 0, format!("{} returns", self.back)),
-                Promise::NoReset => (true, format!("{} resets", self.resets)),
+                Promise::NoReset => (self.orders.detail().0, format!("{} resets", self.resets)),
                 Promise::Drops => self.sales.drops_detail(),
                 Promise::Wheels => self.sales.wheels_detail(),
                 Promise::Ledger => self.sales.ledger_detail(),

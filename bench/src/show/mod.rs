@@ -182,8 +182,11 @@ pub(crate) struct Played {
 /// If it cannot be played: options that do not fit, people who cannot come in, a cue that is refused.
 pub(crate) fn run(args: &ShowArgs, run: &mut Run) -> anyhow::Result<Show> {
     if let Some(path) = &args.check {
-        let mut checker = Checker::new(false);
+        let mut checker = Checker::default();
         journal::read(path, |line| checker.line(line))?;
+        if !checker.has_ended() {
+            bail!("{} has no end: it is not the journal of a whole rehearsal", path.display());
+        }
         return Ok(Show { viewers: args.viewers, speed: args.speed, verdict: checker.verdict(), played: None });
     }
     if args.viewers == 0 || !(args.speed > 0.0 && args.speed <= 1_000.0) {

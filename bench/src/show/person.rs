@@ -28,6 +28,8 @@ pub(crate) struct Asked {
     pub(crate) event: String,
     /// What the client calls it, so that it can be repeated.
     pub(crate) request: String,
+    /// Which of the things that viewers said it is.
+    pub(crate) said: Option<usize>,
     /// Taps, units or spins that it is about.
     pub(crate) count: u64,
     /// How often it was sent.

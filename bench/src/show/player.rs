@@ -141,7 +141,7 @@ struct Ramp {
 impl<'a, S: Scene> Player<'a, S> {
     /// A player in front of a closed curtain.
     pub(crate) fn new(driver: Driver, stage: Stage, scene: &'a mut S, journal: Journal) -> Self {
-        let checker = Checker::new(stage.script.expects_resets());
+        let checker = Checker::default();
         let counts = Counts {
             latency: sight::latencies(),
             away: sight::latencies(),
@@ -394,7 +394,7 @@ impl<'a, S: Scene> Player<'a, S> {
             "kill" => {
                 if self.scene.kill()? {
                     self.killed_ns = Some(self.driver.now_ns());
-                    self.saw(SUPPLIER, Seen::Killed);
+                    self.saw(SUPPLIER, Seen::Killed { resets: cue.allows_resets() });
                 }
             }
             _ if !cue.is_of_viewers() => {

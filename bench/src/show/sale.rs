@@ -63,6 +63,12 @@ impl Grants {
         self.by_id.insert(id.to_owned(), (who, request.to_owned(), what.to_owned()));
         true
     }
+
+    /// A request was refused. What it says if it had been granted before.
+    fn refused(&self, who: usize, (request, code): (&str, &str)) -> Option<String> {
+        let id = self.by_request.get(&(who, request.to_owned()))?;
+        Some(format!("request {request} was granted as {id}, and refused when it was repeated: {code}"))
+    }
 }
 
 impl Sales {
@@ -135,22 +141,38 @@ impl Sales {
         }
     }
 
-    /// A drop or wheel was closed: so many were sold, or so often it turned.
-    pub(super) fn sold(&mut self, id: &str, sold: u64) {
-        if let Some(drop) = self.drops.get_mut(id) {
-            drop.sold = Some(sold);
-        } else if let Some(wheel) = self.wheels.get_mut(id) {
-            wheel.spins = Some(sold);
+    /// A claim was refused.
+    pub(super) fn claim_refused(&mut self, who: usize, id: &str, of: (&str, &str), at: f64, wrong: &mut Complaints) {
+        if let Some(what) = self.drops.get(id).and_then(|drop| drop.grants.refused(who, of)) {
+            wrong.add(Promise::Drops, at, Some(who), || what);
         }
     }
 
-    /// Something was asked for and never answered.
-    pub(super) fn unanswered(&mut self, id: &str, count: u64) {
-        if let Some(drop) = self.drops.get_mut(id) {
-            drop.unanswered += count;
-        } else if let Some(wheel) = self.wheels.get_mut(id) {
-            wheel.unanswered += count;
+    /// A spin was refused.
+    pub(super) fn spin_refused(&mut self, who: usize, id: &str, of: (&str, &str), at: f64, wrong: &mut Complaints) {
+        if let Some(what) = self.wheels.get(id).and_then(|wheel| wheel.grants.refused(who, of)) {
+            wrong.add(Promise::Wheels, at, Some(who), || what);
         }
+    }
+
+    /// A drop was closed: so many were sold.
+    pub(super) fn sold(&mut self, id: &str, sold: u64) {
+        self.drops.entry(id.to_owned()).or_default().sold = Some(sold);
+    }
+
+    /// A wheel was closed: so often it turned.
+    pub(super) fn turned(&mut self, id: &str, spins: u64) {
+        self.wheels.entry(id.to_owned()).or_default().spins = Some(spins);
+    }
+
+    /// So many units were claimed, and never answered.
+    pub(super) fn claim_unanswered(&mut self, id: &str, quantity: u64) {
+        self.drops.entry(id.to_owned()).or_default().unanswered += quantity;
+    }
+
+    /// A spin was never answered.
+    pub(super) fn spin_unanswered(&mut self, id: &str) {
+        self.wheels.entry(id.to_owned()).or_default().unanswered += 1;
     }
 
     /// The ledger has a record of this claim or spin.
@@ -203,7 +225,9 @@ impl Sales {
         let sum = |of: fn(&Drop) -> u64| self.drops.values().map(of).sum::<u64>();
         let (granted, stock) = (sum(|drop| drop.granted), sum(|drop| drop.stock));
         let repeats = sum(|drop| drop.grants.repeats);
-        (!self.drops.is_empty(), format!("{granted} granted of {stock}, {repeats} repeated and the same"))
+        let closed = sum(|drop| u64::from(drop.sold.is_some()));
+        let text = format!("{granted} granted of {stock}, {repeats} repeated and the same, {closed} closings");
+        (!self.drops.is_empty(), text)
     }
 
     /// What was looked at.
@@ -211,7 +235,9 @@ impl Sales {
         let sum = |of: fn(&Wheel) -> u64| self.wheels.values().map(of).sum::<u64>();
         let (spun, given) = (sum(|wheel| wheel.spun), sum(|wheel| wheel.given.values().sum()));
         let repeats = sum(|wheel| wheel.grants.repeats);
-        (!self.wheels.is_empty(), format!("{spun} spins, {given} prizes, {repeats} repeated and the same"))
+        let closed = sum(|wheel| u64::from(wheel.spins.is_some()));
+        let text = format!("{spun} spins, {given} prizes, {repeats} repeated and the same, {closed} closings");
+        (!self.wheels.is_empty(), text)
     }
 
     /// What was looked at.

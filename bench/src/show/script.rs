@@ -92,14 +92,19 @@ impl Script {
         cues.sort_by_key(|cue| cue.at);
         Ok(Self { cues })
     }
-
-    /// Whether a kill says that messages may be lost for good by it.
-    pub(crate) fn expects_resets(&self) -> bool {
-        self.cues.iter().any(|cue| cue.event == "kill" && cue.body.get("resets") == Some(&Value::Bool(true)))
-    }
 }
 
 impl Cue {
+    /// Whether this is a kill by which messages may be lost for good.
+    pub(crate) fn allows_resets(&self) -> bool {
+        self.event == "kill" && self.body.get("resets") == Some(&Value::Bool(true))
+    }
+
+    /// A text of the body; empty if there is none.
+    pub(crate) fn text(&self, member: &str) -> String {
+        self.body.get(member).and_then(Value::as_str).unwrap_or_default().to_owned()
+    }
+
     /// Whether viewers do this; if not, the supplier does.
     pub(crate) fn is_of_viewers(&self) -> bool {
         matches!(
@@ -167,7 +172,7 @@ mod tests {
         for event in ["stream:start", "audience", "chat:send", "reaction:send", "drop:claim", "wheel:spin", "kill"] {
             assert!(script.cues.iter().any(|cue| cue.event == event), "{event}");
         }
-        assert!(!script.expects_resets());
+        assert!(!script.cues.iter().any(Cue::allows_resets));
     }
 
     #[test]

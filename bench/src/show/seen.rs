@@ -25,8 +25,16 @@ pub(crate) enum Seen {
     Connected { recovered: bool },
     /// The stream was joined, at this place of its log.
     Joined { epoch: String, seq: u64 },
-    /// A message: its place, and a number that is the same for the same bytes.
-    Message { epoch: String, seq: u64, digest: u64 },
+    /// A message: its place, a number that is the same for the same bytes, and which of the things that viewers said it is.
+    Message {
+        epoch: String,
+        seq: u64,
+        digest: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        said: Option<u64>,
+    },
+    /// What a viewer said was accepted, at this place.
+    Said { epoch: String, seq: u64, said: u64 },
     /// `stream:reset`
     Reset,
     /// A state event: what it is about.
@@ -43,24 +51,35 @@ pub(crate) enum Seen {
     Audience { viewers: u64, within: f64 },
     /// Viewers begin to come or go.
     Moving,
-    /// A gateway was killed.
-    Killed,
+    /// A gateway was killed; `resets`: messages may be lost by it for good, if viewers are told.
+    Killed {
+        #[serde(default)]
+        resets: bool,
+    },
     /// A drop is opened with these terms.
     Drop { drop: String, stock: u64, per_user: u64 },
     /// A wheel is opened with these prizes, each with its stock.
     Wheel { wheel: String, spins_per_user: u64, prizes: Vec<(String, Option<u64>)> },
     /// A claim was granted.
     Claimed { drop: String, request: String, claim: String, quantity: u64 },
+    /// A claim was refused for good.
+    ClaimRefused { drop: String, request: String, code: String },
     /// A spin was granted.
     Spun { wheel: String, request: String, spin: String, prize: Option<String> },
+    /// A spin was refused for good.
+    SpinRefused { wheel: String, request: String, code: String },
     /// `drop:closed`
     Sold { drop: String, sold: u64 },
     /// `wheel:closed`
     Turned { wheel: String, spins: u64 },
     /// Taps that were accepted.
     Tapped { taps: u64 },
-    /// So much was asked for and never answered, for good: taps, units of a drop, spins of a wheel.
-    Unanswered { what: String, count: u64 },
+    /// So many taps were never answered, for good.
+    TapsUnanswered { taps: u64 },
+    /// So many units were claimed, and never answered.
+    ClaimUnanswered { drop: String, quantity: u64 },
+    /// A spin was never answered.
+    SpinUnanswered { wheel: String },
     /// A record of the ledger: the id of a claim or spin.
     Record { id: String },
     /// The whole ledger was read.

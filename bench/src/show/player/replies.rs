@@ -22,6 +22,7 @@ impl<S: Scene> Player<'_, S> {
         self.asked += 1;
         let cue = &self.stage.script.cues[number];
         let request = format!("r{}", self.asked);
+        let mut said = None;
         let mut body = cue.body.clone();
         body.insert("stream".to_owned(), Value::from(self.stage.stream.as_str()));
         match &*cue.event {
@@ -29,6 +30,7 @@ impl<S: Scene> Player<'_, S> {
                 let text = body.get("text").and_then(Value::as_str).unwrap_or("hello");
                 // The number behind it says when it was due.
                 let text = format!("{text} #{}", self.said.len());
+                said = Some(self.said.len());
                 self.said.push(due_ns);
                 body.insert("text".to_owned(), Value::from(text));
                 body.insert("clientId".to_owned(), Value::from(request.as_str()));
@@ -40,7 +42,7 @@ impl<S: Scene> Player<'_, S> {
         }
         let event = Value::from(vec![Value::from(cue.event.as_str()), Value::Object(body)]).to_string();
         let count = count(cue);
-        let asked = Asked { cue: Some(number), event, request, count, tries: 0 };
+        let asked = Asked { cue: Some(number), event, request, said, count, tries: 0 };
         self.send(who, asked);
     }
 
@@ -87,13 +89,12 @@ impl<S: Scene> Player<'_, S> {
     /// Never asks again.
     pub(super) fn give_up(&mut self, who: usize, asked: &Asked) {
         let Some(cue) = asked.cue.map(|cue| &self.stage.script.cues[cue]) else { return };
-        let what = match &*cue.event {
-            "reaction:send" => "taps",
-            "drop:claim" => cue.body.get("drop").and_then(Value::as_str).unwrap_or_default(),
-            "wheel:spin" => cue.body.get("wheel").and_then(Value::as_str).unwrap_or_default(),
+        let seen = match &*cue.event {
+            "reaction:send" => Seen::TapsUnanswered { taps: asked.count },
+            "drop:claim" => Seen::ClaimUnanswered { drop: cue.text("drop"), quantity: asked.count },
+            "wheel:spin" => Seen::SpinUnanswered { wheel: cue.text("wheel") },
             _ => return,
         };
-        let seen = Seen::Unanswered { what: what.to_owned(), count: asked.count };
         self.saw(who, seen);
     }
 
@@ -137,7 +138,7 @@ impl<S: Scene> Player<'_, S> {
 
     fn join(&mut self, who: usize) {
         let event = format!(r#"["stream:join",{{"stream":"{}","history":0}}]"#, self.stage.stream);
-        let asked = Asked { cue: None, event, request: String::new(), count: 0, tries: 1 };
+        let asked = Asked { cue: None, event, request: String::new(), said: None, count: 0, tries: 1 };
         let person = &mut self.stage.people[who];
         let Some(id) = person.client else { return };
         if let Some(client) = self.driver.client(id) {
@@ -154,12 +155,10 @@ impl<S: Scene> Player<'_, S> {
         let epoch = epoch.unwrap_or_else(|| person.epoch.clone());
         // What comes before CONNECT's answer is what was missed.
         let live = person.phase == Phase::In;
-        self.saw(who, Seen::Message { epoch, seq, digest });
-        if name == "chat:message" && live {
-            let number = text.as_ref().and_then(|text| text.rsplit_once(" #")?.1.parse::<usize>().ok());
-            if let Some(due_ns) = number.and_then(|number| self.said.get(number)) {
-                self.counts.latency.saturating_record(at_ns.saturating_sub(*due_ns));
-            }
+        let said = text.filter(|_| name == "chat:message").and_then(|text| number_of(&text));
+        self.saw(who, Seen::Message { epoch, seq, digest, said: said.map(|said| said as u64) });
+        if let Some(due_ns) = said.filter(|_| live).and_then(|said| self.said.get(said)) {
+            self.counts.latency.saturating_record(at_ns.saturating_sub(*due_ns));
         }
         if who == SUPPLIER && (name == "drop:closed" || name == "wheel:closed") {
             self.closed(&name, data);
@@ -217,8 +216,7 @@ impl<S: Scene> Player<'_, S> {
             if code == "rate_limited" {
                 // That it comes later is the limit's doing: it is due when it is sent again.
                 *self.counts.errors.entry(format!("{event}: {code}, asked again")).or_default() += 1;
-                let number = asked.event.rsplit_once(" #").and_then(|(_, rest)| rest.split('"').next()?.parse().ok());
-                if let Some(due_ns) = number.and_then(|number: usize| self.said.get_mut(number)) {
+                if let Some(due_ns) = asked.said.and_then(|said| self.said.get_mut(said)) {
                     *due_ns = at_ns;
                 }
             }
@@ -227,8 +225,13 @@ impl<S: Scene> Player<'_, S> {
             return Ok(());
         }
         *self.counts.errors.entry(format!("{event}: {code}")).or_default() += 1;
-        if code == "unavailable" {
-            self.give_up(who, &asked);
+        let request = asked.request.clone();
+        match &**event {
+            // The outcome is not known.
+            _ if code == "unavailable" => self.give_up(who, &asked),
+            "drop:claim" => self.saw(who, Seen::ClaimRefused { drop: cue.text("drop"), request, code: code.clone() }),
+            "wheel:spin" => self.saw(who, Seen::SpinRefused { wheel: cue.text("wheel"), request, code: code.clone() }),
+            _ => {}
         }
         if who == SUPPLIER {
             // Asked for a second time, it was done the first time.
@@ -269,15 +272,20 @@ impl<S: Scene> Player<'_, S> {
         let name = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let request = asked.request.clone();
         let seen = match &*cue.event {
+            "chat:send" => asked.said.zip(reply["message"]["seq"].as_u64()).map(|(said, seq)| Seen::Said {
+                epoch: self.stage.people[who].epoch.clone(),
+                seq,
+                said: said as u64,
+            }),
             "reaction:send" => Some(Seen::Tapped { taps: reply["accepted"].as_u64().unwrap_or(0) }),
             "drop:claim" => Some(Seen::Claimed {
-                drop: name(&cue.body["drop"]),
+                drop: cue.text("drop"),
                 request,
                 claim: name(&reply["claim"]["id"]),
                 quantity: reply["claim"]["quantity"].as_u64().unwrap_or(1),
             }),
             "wheel:spin" => Some(Seen::Spun {
-                wheel: name(&cue.body["wheel"]),
+                wheel: cue.text("wheel"),
                 request,
                 spin: name(&reply["spin"]["id"]),
                 prize: reply["spin"]["prize"]["id"].as_str().map(str::to_owned),
@@ -331,6 +339,11 @@ impl<S: Scene> Player<'_, S> {
             _ => {}
         }
     }
+}
+
+/// Which of the things that viewers said this text is.
+fn number_of(text: &str) -> Option<usize> {
+    text.rsplit_once(" #")?.1.parse().ok()
 }
 
 /// Taps, units or spins that a cue is about.
