@@ -66,7 +66,10 @@ impl Fleet {
     /// # Errors
     /// If a program is not there, or does not come up.
     pub(crate) fn start(plan: &Plan) -> anyhow::Result<Self> {
-        if plan.gateways == 0 || (plan.gateways > 1 && !plan.redis) {
+        if plan.gateways == 0 {
+            bail!("a fleet has at least one gateway");
+        }
+        if plan.gateways > 1 && !plan.redis {
             bail!("several gateways need a Redis between them: --redis");
         }
         let redis = if plan.redis { Some(start_redis(plan.redis_core)?) } else { None };

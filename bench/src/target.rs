@@ -491,7 +491,7 @@ pub(crate) fn resolve(host: &str) -> anyhow::Result<SocketAddr> {
     };
     with_port
         .to_socket_addrs()
-        .with_context(|| format!("{host}: host:port is expected"))?
+        .with_context(|| format!("{host}: no host:port that is known here"))?
         .next()
         .with_context(|| format!("{host}: no address"))
 }

@@ -6,7 +6,7 @@ use crate::show::{Played, Show};
 /// Fills the table.
 pub(super) fn show(table: &mut Table, found: &Show) {
     if let Some(played) = &found.played {
-        played_rows(table, found, played);
+        played_rows(table, played);
     }
     for finding in &found.verdict.findings {
         let word = match finding.kept {
@@ -57,10 +57,10 @@ pub(super) fn show(table: &mut Table, found: &Show) {
     }
 }
 
-fn played_rows(table: &mut Table, found: &Show, played: &Played) {
+fn played_rows(table: &mut Table, played: &Played) {
     table.text(
         "show",
-        format!("{} viewers, {:.1} s at speed {}", number(found.viewers as f64), played.seconds, found.speed),
+        format!("{} viewers, {:.1} s at speed {}", number(played.viewers as f64), played.seconds, played.speed),
     );
     let sent: Vec<String> =
         played.sent.iter().map(|(event, count)| format!("{event} {}", number(*count as f64))).collect();
@@ -85,6 +85,9 @@ fn played_rows(table: &mut Table, found: &Show, played: &Played) {
     }
     if let Some(reason) = played.reasons.first() {
         table.text("dialled in vain", format!("{} times; first reason: {reason}", number(played.refused as f64)));
+    }
+    if let Some(reason) = &played.unread_ledger {
+        table.text("ledger not read", reason.as_str());
     }
     if let Some(bill) = &played.bill {
         let redis = played.redis_busy.map(|busy| format!(", Redis {:.1}% of a core", busy * 100.0)).unwrap_or_default();

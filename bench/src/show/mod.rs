@@ -129,10 +129,6 @@ pub(crate) struct ShowArgs {
 /// What a rehearsal found.
 #[derive(Debug, Serialize)]
 pub(crate) struct Show {
-    /// Viewers asked for.
-    pub(crate) viewers: usize,
-    /// How many times as fast as recorded.
-    pub(crate) speed: f64,
     /// What was promised, and whether it was kept.
     pub(crate) verdict: Verdict,
     /// What was played; `None` if only a journal was checked.
@@ -142,6 +138,10 @@ pub(crate) struct Show {
 /// What was played.
 #[derive(Debug, Serialize)]
 pub(crate) struct Played {
+    /// Viewers asked for.
+    pub(crate) viewers: usize,
+    /// How many times as fast as recorded.
+    pub(crate) speed: f64,
     /// Seconds.
     pub(crate) seconds: f64,
     /// Of them, seconds that cues were held: until the supplier was answered, or the number of viewers was right.
@@ -164,6 +164,8 @@ pub(crate) struct Played {
     pub(crate) errors: BTreeMap<String, u64>,
     /// Events that are neither messages nor state, by name.
     pub(crate) other_events: BTreeMap<String, u64>,
+    /// Why the ledger was not read, if it was not.
+    pub(crate) unread_ledger: Option<String>,
     /// Gateways whose CPU time is known.
     pub(crate) metered: usize,
     /// What it took. `None`: the CPU time of the gateways is not known.
@@ -187,10 +189,10 @@ pub(crate) fn run(args: &ShowArgs, run: &mut Run) -> anyhow::Result<Show> {
         if !checker.has_ended() {
             bail!("{} has no end: it is not the journal of a whole rehearsal", path.display());
         }
-        return Ok(Show { viewers: args.viewers, speed: args.speed, verdict: checker.verdict(), played: None });
+        return Ok(Show { verdict: checker.verdict(), played: None });
     }
     if args.viewers == 0 || !(args.speed > 0.0 && args.speed <= 1_000.0) {
-        bail!("viewers must be at least 1, and speed above 0");
+        bail!("viewers must be at least 1, and speed above 0 and at most 1000");
     }
     if let Some(core) = args.client_core {
         proc::pin_self(core)?;
@@ -207,12 +209,12 @@ pub(crate) fn run(args: &ShowArgs, run: &mut Run) -> anyhow::Result<Show> {
     let seconds = player.play(&mut run.progress)?;
     let own_cpu = proc::own_cpu_seconds().unwrap_or(0.0) - own_cpu;
     player.finish()?;
-    read_ledger(&mut player, &ledger, &token)?;
+    let unread_ledger = read_ledger(&mut player, &ledger, &token)?;
     let (verdict, counts) = player.end()?;
     house.killing_ended()?;
     let redis_busy = redis_cpu.zip(house.redis_cpu()).map(|(before, after)| (after - before) / seconds);
-    let played = house.played(args, counts, (seconds, own_cpu, redis_busy));
-    Ok(Show { viewers: args.viewers, speed: args.speed, verdict, played: Some(played) })
+    let played = Played { unread_ledger, ..house.played(args, counts, (seconds, own_cpu, redis_busy)) };
+    Ok(Show { verdict, played: Some(played) })
 }
 
 /// Where the show takes place.
@@ -221,10 +223,11 @@ struct House {
     urls: Vec<String>,
     secret: String,
     kill: Option<String>,
+    /// The command that kills, while it runs.
     killing: Option<Child>,
-    killed: bool,
+    /// Gateways killed.
+    killed: usize,
     meter: Meter,
-    metered: usize,
     samples: Vec<Sample>,
 }
 
@@ -267,9 +270,8 @@ impl House {
             secret,
             kill: args.kill.clone(),
             killing: None,
-            killed: false,
-            meter: Meter::new(pids, args.metrics_url.clone()),
-            metered: 0,
+            killed: 0,
+            meter: Meter::new(pids, args.metrics_url.clone())?,
             samples: Vec::new(),
         })
     }
@@ -325,9 +327,11 @@ impl House {
         let (seconds, own_cpu, redis_busy) = took;
         let bill = bill::bill(&self.samples, args.price_per_core_hour, args.audience, args.cores_per_gateway);
         Played {
+            viewers: args.viewers,
+            speed: args.speed,
             seconds,
             held_seconds: counts.held_seconds,
-            killed: self.killed,
+            killed: self.killed > 0,
             lost: (counts.lost, counts.lost_by_kill),
             away: Latency::of(&counts.away),
             latency: Latency::of(&counts.latency),
@@ -336,8 +340,9 @@ impl House {
             sent: counts.sent,
             errors: counts.errors,
             other_events: counts.other,
-            metered: self.metered,
-            bill: bill.filter(|_| self.metered > 0),
+            unread_ledger: None,
+            metered: self.meter.count(),
+            bill,
             redis_busy,
             generator_busy: own_cpu / seconds.max(1e-3),
             longest_gap_ms: counts.longest_gap_ms,
@@ -350,56 +355,60 @@ impl Scene for House {
         if let Some(command) = &self.kill {
             let mut shell = Command::new("sh");
             shell.args(["-c", command]).stdin(Stdio::null()).stdout(Stdio::null());
+            self.killing_ended()?;
             self.killing = Some(shell.spawn().context("--kill")?);
-        } else if let Some(fleet) = self.fleet.as_mut().filter(|fleet| fleet.gateways.len() > 1) {
-            let last = fleet.gateways.last_mut().context("a gateway to kill")?;
-            last.server.kill()?;
         } else {
-            return Ok(false);
+            // The last that is left, but for one.
+            let left = self.fleet.as_mut().and_then(|fleet| fleet.gateways.get_mut(1..));
+            let Some(last) = left.and_then(|left| left.iter_mut().nth_back(self.killed)) else { return Ok(false) };
+            last.server.kill()?;
         }
-        self.killed = true;
+        self.killed += 1;
         Ok(true)
     }
 
-    fn sample(&mut self, at_ns: u64, viewers: usize) {
-        let (cpu, metered) = self.meter.read();
-        if metered < self.metered || (self.samples.is_empty() && viewers == 0) {
-            return;
+    fn sample(&mut self, at_ns: u64, viewers: usize) -> anyhow::Result<()> {
+        if let Some(child) = &mut self.killing
+            && child.try_wait().context("--kill")?.is_some()
+        {
+            self.killing_ended()?;
         }
-        if metered > self.metered {
-            // Another gateway has told for the first time: what it used before is not the show's.
-            self.samples.clear();
-            self.metered = metered;
+        if !self.samples.is_empty() || viewers > 0 {
+            self.samples.push(Sample { at: at_ns as f64 / 1e9, viewers, cpu: self.meter.read() });
         }
-        self.samples.push(Sample { at: at_ns as f64 / 1e9, viewers, cpu });
+        Ok(())
     }
 }
 
-/// Compares what was granted with the ledger of the first gateway that answers; without an answer it is not compared.
-fn read_ledger(player: &mut Player<'_, House>, urls: &[String], token: &str) -> anyhow::Result<()> {
+/// Notes what the ledger of the first gateway says that answers. If none does, the reason of the first.
+fn read_ledger(player: &mut Player<'_, House>, urls: &[String], token: &str) -> anyhow::Result<Option<String>> {
+    let mut reason = None;
     for url in urls {
-        let mut after = String::new();
-        let mut ids = Vec::new();
-        loop {
-            let page = match after.as_str() {
-                "" => url.clone(),
-                after => format!("{url}&after={after}"),
-            };
-            let Ok(text) = http::get(&page, Some(token)) else { break };
-            let page: Value = serde_json::from_str(&text).context("the ledger")?;
-            let records = page["records"].as_array().context("the ledger has no records")?;
-            let grants = records.iter().filter(|record| matches!(record["kind"].as_str(), Some("claim" | "spin")));
-            ids.extend(grants.filter_map(|record| Some(record["data"]["id"].as_str()?.to_owned())));
-            match page["next"].as_str() {
-                Some(next) if records.len() == PAGE => after = next.to_owned(),
-                _ => {
-                    for id in ids {
-                        player.note(Seen::Record { id })?;
-                    }
-                    return player.note(Seen::LedgerRead);
+        match ledger(url, token) {
+            Ok(ids) => {
+                for id in ids {
+                    player.note(Seen::Record { id })?;
                 }
+                player.note(Seen::LedgerRead)?;
+                return Ok(None);
             }
+            Err(error) => reason = reason.or(Some(format!("{url}: {error:#}"))),
         }
     }
-    Ok(())
+    Ok(reason)
+}
+
+/// The ids of all claims and spins in a ledger, page by page.
+fn ledger(url: &str, token: &str) -> anyhow::Result<Vec<String>> {
+    let (mut page, mut ids) = (url.to_owned(), Vec::new());
+    loop {
+        let answer: Value = serde_json::from_str(&http::get(&page, Some(token))?)?;
+        let records = answer["records"].as_array().context("an answer without records")?;
+        let grants = records.iter().filter(|record| matches!(record["kind"].as_str(), Some("claim" | "spin")));
+        ids.extend(grants.filter_map(|record| Some(record["data"]["id"].as_str()?.to_owned())));
+        match answer["next"].as_str() {
+            Some(next) if records.len() == PAGE => page = format!("{url}&after={next}"),
+            _ => return Ok(ids),
+        }
+    }
 }

@@ -83,7 +83,10 @@ pub(crate) trait Scene {
     /// Kills a gateway; false if there is no way to.
     fn kill(&mut self) -> anyhow::Result<bool>;
     /// Called a few times a second with how many viewers watch.
-    fn sample(&mut self, at_ns: u64, viewers: usize);
+    ///
+    /// # Errors
+    /// If it cannot go on.
+    fn sample(&mut self, at_ns: u64, viewers: usize) -> anyhow::Result<()>;
 }
 
 #[derive(Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -326,7 +329,7 @@ impl<'a, S: Scene> Player<'a, S> {
                 Task::Next(cue, number) => self.next(cue, number, at_ns),
                 Task::Repeat(who) => self.repeat(who),
                 Task::Sample => {
-                    self.scene.sample(now_ns, self.inside);
+                    self.scene.sample(now_ns, self.inside)?;
                     self.sweep(now_ns);
                     self.plan(now_ns + SAMPLE_NS, Task::Sample);
                 }
