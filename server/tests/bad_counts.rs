@@ -11,8 +11,9 @@ use support::{
     World,
     innocents::Innocents,
     now, patiently,
-    raw::{Poller, UPGRADE, Wire, ask, frame, get, handshake, request, text},
+    polling::Polling,
     token, token_until,
+    wire::{UPGRADE, Wire, answer_to, frame, get, handshake, request, text},
 };
 
 /// All rejects and all ends of sessions that `/metrics` shows, by what is counted.
@@ -83,8 +84,8 @@ async fn what_is_refused_counts_once() {
     bodies(&mut book).await;
 
     // Nothing came late, and nothing else was counted meanwhile.
-    let mut late = Wire::dial(world.address).await;
-    late.send(handshake("EIO=4")).await;
+    let mut late = Wire::connect(world.address).await;
+    late.send(handshake("/socket.io/?EIO=4")).await;
     book.once("BE1, last of all", &reject("engine", "transport_unknown")).await;
     let page = get(world.server.private_address(), "/metrics").await.body;
     for word in ["canary", "asha", "main", "calm", "evil", "nope"] {
@@ -129,12 +130,12 @@ async fn requests(book: &mut Book<'_>) {
         ("BE4 websocket without an upgrade", with(OPEN_SOCKET, &[]), reject("engine", "bad_request")),
         ("BE14 an upgrade of polling", with(OPEN, &UPGRADE), reject("engine", "bad_upgrade")),
     ] {
-        let mut wire = Wire::dial(book.world.address).await;
+        let mut wire = Wire::connect(book.world.address).await;
         wire.send(bytes).await;
         book.once(row, &what).await;
     }
     // Who hangs up before asking is not refused anything.
-    drop(Wire::dial(book.world.address).await);
+    drop(Wire::connect(book.world.address).await);
 }
 
 /// On connections that are in use, which hyper reads.
@@ -146,9 +147,9 @@ async fn later_requests(book: &mut Book<'_>) {
         ("BH6 two keys", upgrade(&[UPGRADE[3]]), reject("http", "handshake")),
         ("BH7 a foreign origin", upgrade(&[EVIL]), reject("engine", "forbidden")),
     ] {
-        let mut wire = Wire::dial(book.world.address).await;
+        let mut wire = Wire::connect(book.world.address).await;
         wire.send(with("/", &[])).await;
-        wire.answer().await.unwrap();
+        wire.answer().await;
         wire.send(bytes).await;
         book.once(row, &what).await;
     }
@@ -156,22 +157,22 @@ async fn later_requests(book: &mut Book<'_>) {
 
 async fn requests_of_a_session(book: &mut Book<'_>) {
     let address = book.world.address;
-    let poller = Poller::socket(address, &json!({})).await;
-    ask(address, request("PUT", &poller.target(), &[], "")).await;
+    let poller = Polling::connected(address, &json!({})).await;
+    answer_to(address, request("PUT", &poller.target, &[], "")).await;
     book.once("BH10 another method", &reject("http", "method")).await;
-    ask(address, request("POST", &poller.target(), &[("Content-Length", "70000")], "")).await;
+    answer_to(address, request("POST", &poller.target, &[("Content-Length", "70000")], "")).await;
     book.once("BE7 a body that is too long", &reject("engine", "too_large")).await;
     poller.post("6").await;
     book.once("BE12 a packet that is a server's", &reject("engine", "ignored")).await;
     for (row, bytes) in [("BE15 a bad probe", text("2probeX")), ("BE16 no probe", vec![])] {
-        let mut wire = Wire::upgrade(address, &poller.upgrade()).await;
+        let mut wire = Wire::socket(address, &poller.upgrade).await;
         wire.send(bytes).await;
         book.once(row, &reject("engine", "bad_probe")).await;
     }
-    let mut first = Wire::upgrade(address, &poller.upgrade()).await;
+    let mut first = Wire::socket(address, &poller.upgrade).await;
     first.send(text("2probe")).await;
-    first.text().await.unwrap();
-    Wire::upgrade(address, &poller.upgrade()).await.closed().await;
+    first.told().await.unwrap();
+    Wire::socket(address, &poller.upgrade).await.closed().await;
     book.once("BE14 a second upgrade", &reject("engine", "bad_upgrade")).await;
     first.send(text("5")).await;
     first.call(1, r#"["stream:history",{"stream":"main"}]"#).await;
@@ -200,7 +201,7 @@ async fn connects(book: &mut Book<'_>) {
 
 async fn commands(book: &mut Book<'_>) {
     let auth = json!({ "token": token("asha", "viewer", &[]) });
-    let mut wire = Wire::socket(book.world.address, &auth).await;
+    let mut wire = Wire::connected(book.world.address, &auth).await;
     let rows = [
         ("BP1", r#"27["stream:join",{"stream":"canary *"}]"#, "bad_request"),
         ("BP1, without an ack", r#"2["stream:join",{"stream":"canary *"}]"#, "bad_request"),
@@ -213,12 +214,12 @@ async fn commands(book: &mut Book<'_>) {
     ];
     for (row, event, code) in rows {
         wire.send(text(&format!("4{event}"))).await;
-        wire.text().await.unwrap();
+        wire.told().await.unwrap();
         book.once(row, &reject("command", code)).await;
     }
     for _ in rows.len()..100 {
         wire.send(text(r#"42["stream:leave",[]]"#)).await;
-        wire.text().await.unwrap();
+        wire.told().await.unwrap();
         book.once("BS13", &reject("command", "bad_request")).await;
     }
     wire.send(text(r#"42["stream:leave",[]]"#)).await;
@@ -249,7 +250,7 @@ async fn frames(book: &mut Book<'_>) {
         ("BS2", text("40"), "bad_packet"),
         ("BS9", [binary.clone(), binary].concat(), "bad_packet"),
     ] {
-        let mut wire = Wire::socket(book.world.address, &json!({})).await;
+        let mut wire = Wire::connected(book.world.address, &json!({})).await;
         wire.send(bytes).await;
         book.once(row, &end(reason)).await;
     }
@@ -263,7 +264,7 @@ async fn bodies(book: &mut Book<'_>) {
         ("BE19", "1", "transport_close"),
         ("BS13", "42[]", "bad_packet"),
     ] {
-        let poller = Poller::socket(address, &json!({})).await;
+        let poller = Polling::connected(address, &json!({})).await;
         poller.post(body).await;
         if matches!(reason, "transport_close" | "bad_packet") {
             // Its client may fetch the reason.
@@ -271,11 +272,11 @@ async fn bodies(book: &mut Book<'_>) {
         }
         book.once(row, &end(reason)).await;
     }
-    let poller = Poller::socket(address, &json!({})).await;
+    let poller = Polling::connected(address, &json!({})).await;
     let kind = [("Content-Type", "application/octet-stream")];
-    ask(address, request("POST", &poller.target(), &kind, "6")).await;
+    answer_to(address, request("POST", &poller.target, &kind, "6")).await;
     book.once("BE8 bytes", &end("transport_error")).await;
-    let poller = Poller::socket(address, &json!({})).await;
+    let poller = Polling::connected(address, &json!({})).await;
     tokio::join!(poller.get(), poller.get());
     book.once("BE5 a second GET", &end("transport_error")).await;
 }

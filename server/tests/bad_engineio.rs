@@ -12,14 +12,15 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use support::{
     Client, World,
+    echo::SOCKET_IO,
     innocents::Innocents,
     patiently,
-    raw::{Answer, Poller, UPGRADE, Wire, ask, frame, get, handshake, request, text},
+    polling::{Polling, UNKNOWN},
     token,
+    wire::{Answer, UPGRADE, Wire, answer_to, frame, get, handshake, request, text},
 };
 
 const RS: &str = "\u{1e}";
-const UNKNOWN: &str = r#"{"code":1,"message":"Session ID unknown"}"#;
 const BAD: &str = r#"{"code":3,"message":"Bad request"}"#;
 
 fn message(code: u8) -> &'static str {
@@ -45,9 +46,9 @@ async fn check_query(world: &World, row: &str, query: &str, code: Option<u8>) {
     }
     // What is wrong with a query is wrong with an upgrade, if it is not only the transport that does not fit.
     let upgraded = query.replace("transport=polling", "transport=websocket");
-    let mut wire = Wire::dial(world.address).await;
+    let mut wire = Wire::connect(world.address).await;
     wire.send(request("GET", &format!("/socket.io/?{upgraded}"), &UPGRADE, "")).await;
-    let answer = wire.answer().await.unwrap();
+    let answer = wire.answer().await;
     match code {
         None => assert_eq!(answer.status, 101, "{row}, an upgrade: {answer:?}"),
         Some(code) => {
@@ -61,7 +62,7 @@ async fn check_query(world: &World, row: &str, query: &str, code: Option<u8>) {
 async fn queries_that_are_none() {
     let world = World::start(&[]).await;
     let mut innocents = Innocents::watch(&world).await;
-    let poller = Poller::socket(world.address, &json!({})).await;
+    let poller = Polling::connected(world.address, &json!({})).await;
     // The form is right, but nobody has this one.
     let last = if poller.sid.ends_with('A') { "B" } else { "A" };
     let absent = format!("{}{last}", &poller.sid[..27]);
@@ -116,35 +117,35 @@ async fn queries_that_are_none() {
         innocents.unharmed(&row).await;
     }
     let row = "BE2 another version than the session's";
-    let answer = get(world.address, &poller.target().replace("EIO=4", "EIO=3")).await;
+    let answer = get(world.address, &poller.target.replace("EIO=4", "EIO=3")).await;
     assert_eq!(answer.body, BAD, "{row}");
     let row = "BE3 a POST to nobody";
-    let nobody = Poller { address: world.address, sid: absent };
+    let nobody = Polling::of(world.address, SOCKET_IO, &absent);
     assert_eq!(nobody.post("40").await.body, UNKNOWN, "{row}");
     assert!(poller.is_known().await);
 }
 
 /// The session goes on: a command that it sends is answered.
-async fn goes_on(poller: &Poller, row: &str) {
+async fn goes_on(poller: &Polling, row: &str) {
     assert_eq!(poller.post(r#"4277["nothing",{}]"#).await.body, "ok", "{row}");
     let body = poller.get().await.body;
     assert!(body.contains("4377["), "{row}: {body}");
 }
 
 /// The session is over: nobody knows its name.
-async fn is_over(poller: &Poller, row: &str) {
+async fn is_over(poller: &Polling, row: &str) {
     assert_eq!(poller.get().await.body, UNKNOWN, "{row}");
     assert_eq!(poller.post("40").await.body, UNKNOWN, "{row}");
-    let mut wire = Wire::dial(poller.address).await;
-    wire.send(handshake(&poller.upgrade())).await;
-    assert_eq!(wire.answer().await.unwrap().status, 400, "{row}");
+    let mut wire = Wire::connect(poller.address).await;
+    wire.send(handshake(&poller.upgrade)).await;
+    assert_eq!(wire.answer().await.status, 400, "{row}");
 }
 
 /// A session that has moved to a WebSocket.
-async fn upgraded(poller: &Poller) -> Wire {
-    let mut wire = Wire::upgrade(poller.address, &poller.upgrade()).await;
+async fn upgraded(poller: &Polling) -> Wire {
+    let mut wire = Wire::socket(poller.address, &poller.upgrade).await;
     wire.send(text("2probe")).await;
-    assert_eq!(wire.text().await.unwrap(), "3probe");
+    assert_eq!(wire.told().await.unwrap(), "3probe");
     wire.send(text("5")).await;
     wire
 }
@@ -153,9 +154,9 @@ async fn upgraded(poller: &Poller) -> Wire {
 async fn a_session_that_has_moved_is_not_polled() {
     let world = World::start(&[]).await;
     let mut innocents = Innocents::watch(&world).await;
-    let poller = Poller::socket(world.address, &json!({})).await;
+    let poller = Polling::connected(world.address, &json!({})).await;
     let row = "BE4 websocket without an upgrade";
-    let answer = get(world.address, &format!("/socket.io/?{}", poller.upgrade())).await;
+    let answer = get(world.address, &poller.upgrade).await;
     assert_eq!((answer.status, &*answer.body), (400, BAD), "{row}");
     goes_on(&poller, row).await;
 
@@ -166,7 +167,7 @@ async fn a_session_that_has_moved_is_not_polled() {
         assert_eq!((answer.status, &*answer.body), (400, BAD), "{row}");
     }
     let row = "BE14 an upgrade after an upgrade";
-    let mut second = Wire::upgrade(world.address, &poller.upgrade()).await;
+    let mut second = Wire::socket(world.address, &poller.upgrade).await;
     second.send(text("2probe")).await;
     assert_eq!(second.closed().await, 1005, "{row}");
     wire.call(2, r#"["nothing",{}]"#).await;
@@ -181,7 +182,7 @@ async fn a_session_that_has_moved_is_not_polled() {
 }
 
 /// Waits for the end of a session that is about to end.
-async fn forgotten(poller: &Poller, row: &str) {
+async fn forgotten(poller: &Polling, row: &str) {
     let gone = async { while poller.get().await.body != UNKNOWN {} };
     patiently(row, gone).await;
 }
@@ -192,7 +193,7 @@ async fn polling_out_of_turn() {
     let mut innocents = Innocents::watch(&world).await;
 
     let row = "BE5 a second GET";
-    let poller = Poller::socket(world.address, &json!({})).await;
+    let poller = Polling::connected(world.address, &json!({})).await;
     let (first, second) = tokio::join!(poller.get(), poller.get());
     let (kept, refused) = if first.status == 200 { (first, second) } else { (second, first) };
     assert_eq!((kept.status, &*kept.body), (200, "1"), "{row}");
@@ -201,25 +202,25 @@ async fn polling_out_of_turn() {
     innocents.unharmed(row).await;
 
     let row = "BE6 a second POST";
-    let poller = Poller::socket(world.address, &json!({})).await;
+    let poller = Polling::connected(world.address, &json!({})).await;
     let mut slow = begin_post(&poller, 10).await;
     let refused = poller.post("3").await;
     assert_eq!((refused.status, &*refused.body), (400, ""), "{row}");
     is_over(&poller, row).await;
     slow.send("3333333333").await;
-    let answer = slow.answer().await;
+    let answer = slow.answer_or_end().await;
     assert!(answer.is_none_or(|answer| answer.status == 400), "{row}: what is not taken is not said to be");
     innocents.unharmed(row).await;
 }
 
 /// A POST whose head has been read, and whose body is still to come.
-async fn begin_post(poller: &Poller, length: usize) -> Wire {
-    let mut wire = Wire::dial(poller.address).await;
+async fn begin_post(poller: &Polling, length: usize) -> Wire {
+    let mut wire = Wire::connect(poller.address).await;
     let length = length.to_string();
     // The server asks for the body once it is ready for it.
     let headers = [("Content-Length", &*length), ("Expect", "100-continue")];
-    wire.send(request("POST", &poller.target(), &headers, "")).await;
-    assert_eq!(wire.answer().await.unwrap().status, 100);
+    wire.send(request("POST", &poller.target, &headers, "")).await;
+    assert_eq!(wire.answer().await.status, 100);
     wire
 }
 
@@ -227,10 +228,9 @@ async fn begin_post(poller: &Poller, length: usize) -> Wire {
 async fn bodies_that_are_too_long() {
     let world = World::start(&[]).await;
     let mut innocents = Innocents::watch(&world).await;
-    let target = |poller: &Poller| poller.target();
-    let head = |poller: &Poller, name: &str, value: &str| request("POST", &target(poller), &[(name, value)], "");
+    let head = |poller: &Polling, name: &str, value: &str| request("POST", &poller.target, &[(name, value)], "");
 
-    let poller = Poller::socket(world.address, &json!({})).await;
+    let poller = Polling::connected(world.address, &json!({})).await;
     let row = "BE7 64 KiB is the most";
     assert_eq!(poller.post(&format!("6{RS}3{}", "x".repeat(65_533))).await.body, "ok", "{row}");
     for (row, request) in [
@@ -246,7 +246,7 @@ async fn bodies_that_are_too_long() {
             head(&poller, "Transfer-Encoding", "chunked") + "7fffffff\r\n" + &"x".repeat(70_000),
         ),
     ] {
-        let answer = ask(world.address, request).await.unwrap();
+        let answer = answer_to(world.address, request).await.unwrap();
         assert_eq!((answer.status, &*answer.body), (413, ""), "{row}");
         goes_on(&poller, row).await;
         innocents.unharmed(row).await;
@@ -261,11 +261,11 @@ async fn bodies_that_are_too_long() {
     innocents.unharmed(row).await;
 
     let row = "BE7 more than announced";
-    let poller = Poller::socket(world.address, &json!({})).await;
-    let mut wire = Wire::dial(world.address).await;
+    let poller = Polling::connected(world.address, &json!({})).await;
+    let mut wire = Wire::connect(world.address).await;
     wire.send(head(&poller, "Content-Length", "1") + "642[\"nothing\",{}]\r\n\r\n").await;
-    assert_eq!(wire.answer().await.unwrap().body, "ok", "{row}");
-    assert_eq!(wire.answer().await.unwrap().status, 400, "{row}: the rest is no request");
+    assert_eq!(wire.answer().await.body, "ok", "{row}");
+    assert_eq!(wire.answer().await.status, 400, "{row}: the rest is no request");
     goes_on(&poller, row).await;
     innocents.unharmed(row).await;
 }
@@ -275,10 +275,10 @@ async fn bodies_that_never_end() {
     let world = World::start(&[("HAAT_ENGINE_MESSAGE_TIMEOUT_SECONDS", "0.5")]).await;
     let mut innocents = Innocents::watch(&world).await;
     let row = "BE7 a body that never ends";
-    let poller = Poller::socket(world.address, &json!({})).await;
+    let poller = Polling::connected(world.address, &json!({})).await;
     let mut wire = begin_post(&poller, 100).await;
     wire.send("6").await;
-    assert_eq!(wire.answer().await.unwrap().status, 408, "{row}");
+    assert_eq!(wire.answer().await.status, 408, "{row}");
     assert!(wire.rest().await.is_empty(), "{row}: closed");
     is_over(&poller, row).await;
     innocents.unharmed(row).await;
@@ -316,14 +316,14 @@ async fn bodies_that_are_no_packets() {
         ("BE13 60 KB that are none", &base64),
         ("BE20 a byte order mark", "\u{feff}6"),
     ] {
-        let poller = Poller::socket(world.address, &json!({})).await;
+        let poller = Polling::connected(world.address, &json!({})).await;
         let answer = poller.post(body).await;
         assert_eq!((answer.status, &*answer.body), (200, "ok"), "{row}");
         is_over(&poller, row).await;
         innocents.unharmed(row).await;
     }
     let row = "BE9 64 packets are not too many";
-    let poller = Poller::socket(world.address, &json!({})).await;
+    let poller = Polling::connected(world.address, &json!({})).await;
     assert_eq!(poller.post(&vec!["6"; 64].join(RS)).await.body, "ok", "{row}");
     goes_on(&poller, row).await;
 
@@ -332,10 +332,10 @@ async fn bodies_that_are_no_packets() {
         ("BE20 not UTF-8", "text/plain;charset=UTF-8", b"6\xff"),
         ("BE20 half a character", "text/plain;charset=UTF-8", b"6\xe0\xa4"),
     ] {
-        let poller = Poller::socket(world.address, &json!({})).await;
+        let poller = Polling::connected(world.address, &json!({})).await;
         let length = body.len().to_string();
-        let head = request("POST", &poller.target(), &[("Content-Type", kind), ("Content-Length", &length)], "");
-        let answer = ask(world.address, [head.as_bytes(), body].concat()).await.unwrap();
+        let head = request("POST", &poller.target, &[("Content-Type", kind), ("Content-Length", &length)], "");
+        let answer = answer_to(world.address, [head.as_bytes(), body].concat()).await.unwrap();
         assert_eq!((answer.status, &*answer.body), (400, ""), "{row}");
         is_over(&poller, row).await;
         innocents.unharmed(row).await;
@@ -343,7 +343,7 @@ async fn bodies_that_are_no_packets() {
 
     // Good Engine.IO, bad Socket.IO: the client is told.
     for (row, body) in [("BE13 bytes that are not due", "bAQID"), ("BE10 a message that is no packet", "4nonsense")] {
-        let poller = Poller::socket(world.address, &json!({})).await;
+        let poller = Polling::connected(world.address, &json!({})).await;
         assert_eq!(poller.post(body).await.body, "ok", "{row}");
         assert!(poller.get().await.body.ends_with('1'), "{row}");
         is_over(&poller, row).await;
@@ -355,8 +355,8 @@ async fn bodies_that_are_no_packets() {
 async fn packets_that_are_not_the_clients_are_ignored() {
     let world = World::start(&[]).await;
     let mut innocents = Innocents::watch(&world).await;
-    let poller = Poller::socket(world.address, &json!({})).await;
-    let mut wire = Wire::socket(world.address, &json!({})).await;
+    let poller = Polling::connected(world.address, &json!({})).await;
+    let mut wire = Wire::connected(world.address, &json!({})).await;
     for packet in ["0", "0{\"sid\":\"x\"}", "5", "5x", "6", "6x", "3", "3probe"] {
         let row = format!("BE12 {packet}");
         assert_eq!(poller.post(packet).await.body, "ok", "{row}");
@@ -368,7 +368,7 @@ async fn packets_that_are_not_the_clients_are_ignored() {
     for packet in ["2", "2probe", "7", "x", "é", "", "b!", "6\u{1e}6\u{1e}\u{1e}42[]", " 6", "\u{feff}6"] {
         // A separator means nothing on a WebSocket: what follows the type of a noop is not looked at.
         let row = format!("BE10, BE11 {packet:?} on a WebSocket");
-        let mut wire = Wire::socket(world.address, &json!({})).await;
+        let mut wire = Wire::connected(world.address, &json!({})).await;
         wire.send(text(packet)).await;
         if packet.starts_with('6') {
             wire.call(1, r#"["nothing",{}]"#).await;
@@ -387,7 +387,7 @@ async fn a_close_packet_is_the_end() {
     let auth = json!({ "token": token("asha", "viewer", &[]) });
     let say = |text: &str| format!(r#"42["chat:send",{{"stream":"main","text":"{text}"}}]"#);
     let joined = async || {
-        let poller = Poller::socket(world.address, &auth).await;
+        let poller = Polling::connected(world.address, &auth).await;
         assert_eq!(poller.post(r#"420["stream:join",{"stream":"main"}]"#).await.body, "ok");
         let mut body = String::new();
         while !body.contains("430[") {
@@ -405,7 +405,7 @@ async fn a_close_packet_is_the_end() {
     innocents.unharmed(row).await;
 
     let row = "BE19 a close packet on a WebSocket";
-    let mut wire = Wire::socket(world.address, &auth).await;
+    let mut wire = Wire::connected(world.address, &auth).await;
     assert_eq!(wire.call(0, r#"["stream:join",{"stream":"main"}]"#).await["ok"], true);
     wire.send([text("1"), text(&say("behind, too"))].concat()).await;
     assert_eq!(wire.closed().await, 1005, "{row}");
@@ -420,7 +420,7 @@ async fn a_close_packet_is_the_end() {
 async fn probes_that_are_none() {
     let world = World::start(&[]).await;
     let mut innocents = Innocents::watch(&world).await;
-    let poller = Poller::socket(world.address, &json!({})).await;
+    let poller = Polling::connected(world.address, &json!({})).await;
     let large = text(&"2probe".repeat(11_000));
     for (row, bytes) in [
         // The official server takes an upgrade without a probe; no client of it makes one.
@@ -438,10 +438,10 @@ async fn probes_that_are_none() {
         ("BE15 more than 64 KiB", large),
         ("BE15 pings without end", frame(0x89, b"").repeat(200)),
     ] {
-        let mut wire = Wire::upgrade(world.address, &poller.upgrade()).await;
+        let mut wire = Wire::socket(world.address, &poller.upgrade).await;
         wire.send(bytes).await;
         let mut frames = Vec::new();
-        while let Some(frame) = wire.frame().await {
+        while let Some(frame) = wire.next().await {
             frames.push(frame);
         }
         assert_eq!(frames.last().map(|frame| frame.first), Some(0x88), "{row}: {frames:?}");
@@ -450,19 +450,19 @@ async fn probes_that_are_none() {
     }
     let row = "BE15 a thousand probes";
     for _ in 0..1000 {
-        let mut wire = Wire::upgrade(world.address, &poller.upgrade()).await;
+        let mut wire = Wire::socket(world.address, &poller.upgrade).await;
         wire.send([text("2probe"), text("2probe")].concat()).await;
-        assert_eq!(wire.text().await.as_deref(), Some("3probe"), "{row}");
+        assert_eq!(wire.told().await.as_deref(), Some("3probe"), "{row}");
         assert_eq!(wire.closed().await, 1005, "{row}");
     }
     goes_on(&poller, row).await;
     innocents.unharmed(row).await;
 
     let row = "BE14 a second upgrade during the first";
-    let mut first = Wire::upgrade(world.address, &poller.upgrade()).await;
+    let mut first = Wire::socket(world.address, &poller.upgrade).await;
     first.send(text("2probe")).await;
-    assert_eq!(first.text().await.unwrap(), "3probe", "{row}");
-    let mut second = Wire::upgrade(world.address, &poller.upgrade()).await;
+    assert_eq!(first.told().await.unwrap(), "3probe", "{row}");
+    let mut second = Wire::socket(world.address, &poller.upgrade).await;
     second.send(text("2probe")).await;
     assert_eq!(second.closed().await, 1005, "{row}");
     first.send(text("5")).await;
@@ -470,7 +470,7 @@ async fn probes_that_are_none() {
     innocents.unharmed(row).await;
 
     let row = "an upgrade of a polling request";
-    let mut wire = Wire::upgrade(world.address, "EIO=4&transport=polling").await;
+    let mut wire = Wire::socket(world.address, "/socket.io/?EIO=4&transport=polling").await;
     assert_eq!(wire.closed().await, 1005, "{row}");
     innocents.unharmed(row).await;
 }
@@ -487,20 +487,20 @@ async fn sessions_that_are_left_alone_end() {
     let mut innocents = Innocents::watch(&world).await;
 
     let row = "BE16 an upgrade that is never probed";
-    let poller = Poller::socket(world.address, &json!({})).await;
-    let mut silent = Wire::upgrade(world.address, &poller.upgrade()).await;
+    let poller = Polling::connected(world.address, &json!({})).await;
+    let mut silent = Wire::socket(world.address, &poller.upgrade).await;
     let closed = tokio::spawn(async move { silent.closed().await });
     meanwhile(&mut innocents, row, async || closed.is_finished()).await;
     assert_eq!(closed.await.unwrap(), 1005, "{row}");
     assert!(poller.is_known().await, "{row}: the session polls on");
     let row = "BE16 nor polled";
-    let mut probed = Wire::upgrade(world.address, &poller.upgrade()).await;
+    let mut probed = Wire::socket(world.address, &poller.upgrade).await;
     probed.send(text("2probe")).await;
     meanwhile(&mut innocents, row, async || !poller.is_known().await).await;
     is_over(&poller, row).await;
 
     let row = "BE21 no CONNECT, polling";
-    let poller = Poller::open(world.address).await;
+    let poller = Polling::open(world.address, SOCKET_IO).await;
     meanwhile(&mut innocents, row, async || !poller.is_known().await).await;
     let row = "BE21 no CONNECT, on a WebSocket";
     let mut wire = Wire::session(world.address).await;
@@ -534,21 +534,21 @@ async fn what_is_posted_while_an_upgrade_commits_is_taken_once() {
     for round in 0..20 {
         let row = format!("BE17, round {round}");
         let auth = json!({ "token": token(&format!("asha-{round}"), "viewer", &[]) });
-        let poller = Poller::socket(world.address, &auth).await;
+        let poller = Polling::connected(world.address, &auth).await;
         assert_eq!(poller.post(r#"420["stream:join",{"stream":"main"}]"#).await.body, "ok", "{row}");
         let say = |id: u32, text: &str| format!(r#"42{id}["chat:send",{{"stream":"main","text":"{text}"}}]"#);
         let posted = say(2, &format!("{round} posted"));
-        let mut wire = Wire::upgrade(world.address, &poller.upgrade()).await;
+        let mut wire = Wire::socket(world.address, &poller.upgrade).await;
         wire.send(text("2probe")).await;
-        assert_eq!(wire.text().await.unwrap(), "3probe", "{row}");
+        assert_eq!(wire.told().await.unwrap(), "3probe", "{row}");
         let mut post = begin_post(&poller, posted.len()).await;
         post.send(&posted[..round]).await;
         wire.send(text("5")).await;
         wire.send(text(&say(1, &format!("{round} on the WebSocket")))).await;
-        wire.text_with("431[").await;
+        wire.told_with("431[").await;
         post.send(&posted[round..]).await;
-        assert_eq!(post.answer().await.unwrap().body, "ok", "{row}");
-        wire.text_with("432[").await;
+        assert_eq!(post.answer().await.body, "ok", "{row}");
+        wire.told_with("432[").await;
         innocents.unharmed(&row).await;
     }
     let history = supplier.call("stream:history", &json!({ "stream": "main", "limit": 200 })).await;
@@ -567,7 +567,7 @@ async fn what_a_broken_poll_should_have_brought_is_recovered() {
     supplier.join("main").await;
     let auth = json!({ "token": token("asha", "viewer", &[]) });
     let row = "BE18 a GET that is aborted";
-    let poller = Poller::open(world.address).await;
+    let poller = Polling::open(world.address, SOCKET_IO).await;
     assert_eq!(poller.post(&format!("40{auth}")).await.body, "ok");
     let connected: Value = serde_json::from_str(&poller.get().await.body[2..]).unwrap();
     assert_eq!(poller.post(r#"420["stream:join",{"stream":"main"}]"#).await.body, "ok");
@@ -584,8 +584,8 @@ async fn what_a_broken_poll_should_have_brought_is_recovered() {
     // The first of them may be answered at once, with what is lost then.
     let gone = async {
         while poller.is_known().await {
-            let mut wire = Wire::dial(world.address).await;
-            wire.send(request("GET", &poller.target(), &[], "")).await;
+            let mut wire = Wire::connect(world.address).await;
+            wire.send(request("GET", &poller.target, &[], "")).await;
             drop(wire);
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -603,7 +603,7 @@ async fn what_a_broken_poll_should_have_brought_is_recovered() {
 async fn the_name_of_a_session_is_a_secret() {
     let world = World::start(&[]).await;
     let mut innocents = Innocents::watch(&world).await;
-    let poller = Poller::open(world.address).await;
+    let poller = Polling::open(world.address, SOCKET_IO).await;
     let auth = json!({ "token": token("asha", "viewer", &[]) });
     assert_eq!(poller.post(&format!("40{auth}")).await.body, "ok");
     let connected: Value = serde_json::from_str(&poller.get().await.body[2..]).unwrap();
@@ -611,13 +611,13 @@ async fn the_name_of_a_session_is_a_secret() {
     for name in ["sid", "pid"] {
         let public = connected[name].as_str().unwrap().to_owned();
         assert!(!poller.sid.contains(&public) && !public.contains(&poller.sid), "{row}");
-        let thief = Poller { address: world.address, sid: public };
+        let thief = Polling::of(world.address, SOCKET_IO, &public);
         assert_eq!(thief.get().await.body, UNKNOWN, "{row}");
         assert_eq!(thief.post("41").await.body, UNKNOWN, "{row}");
     }
     let row = "BE22 nor is a part of its name";
     for length in [0, 1, 10, 20, 27] {
-        let thief = Poller { address: world.address, sid: poller.sid[..length].to_owned() };
+        let thief = Polling::of(world.address, SOCKET_IO, &poller.sid[..length]);
         let Answer { status, body, .. } = thief.post("41").await;
         assert_eq!(status, 400, "{row}: {body}");
     }

@@ -10,8 +10,8 @@ use serde_json::json;
 use support::{
     World,
     innocents::Innocents,
-    raw::{UPGRADE, Wire, frame, request, text},
     token,
+    wire::{UPGRADE, Wire, frame, request, text},
 };
 use tokio::net::TcpSocket;
 
@@ -39,7 +39,7 @@ async fn check_all(rows: Vec<(String, Vec<u8>, u16)>) {
     for (row, bytes, code) in rows {
         for joined in [true, false] {
             let mut wire = match joined {
-                true => Wire::socket(world.address, &json!({})).await,
+                true => Wire::connected(world.address, &json!({})).await,
                 false => Wire::session(world.address).await,
             };
             wire.send(&bytes).await;
@@ -157,7 +157,7 @@ async fn nothing_is_heard_behind_a_close() {
         ("BW15 a chat message behind a binary one", frame(0x82, b"4")),
     ] {
         let auth = json!({ "token": token("asha", "viewer", &[]) });
-        let mut wire = Wire::socket(world.address, &auth).await;
+        let mut wire = Wire::connected(world.address, &auth).await;
         assert_eq!(wire.call(0, r#"["stream:join",{"stream":"main"}]"#).await["ok"], true);
         wire.send([ending, text(r#"421["chat:send",{"stream":"main","text":"too late"}]"#)].concat()).await;
         assert!(wire.closed().await < 1010, "{row}");
@@ -172,13 +172,13 @@ async fn a_connection_that_does_not_hang_up_is_cut() {
     let world = World::start(&[("HAAT_SHARDS", "1")]).await;
     let mut innocents = Innocents::watch(&world).await;
     let row = "BW11 no answer to a close";
-    let mut wire = Wire::socket(world.address, &json!({})).await;
+    let mut wire = Wire::connected(world.address, &json!({})).await;
     wire.send(frame(0x82, b"not due")).await;
     assert_eq!(wire.closed().await, 1005, "{row}");
     wire.send_until_refused(&text("3")).await;
     innocents.unharmed(row).await;
     let row = "BW11 no end behind a close";
-    let mut wire = Wire::socket(world.address, &json!({})).await;
+    let mut wire = Wire::connected(world.address, &json!({})).await;
     wire.send(close(1000, b"")).await;
     assert_eq!(wire.closed().await, 1000, "{row}");
     wire.send_until_refused(&text("3")).await;
@@ -197,18 +197,18 @@ async fn floods_end() {
         ("BW12 pings without end", vec![], frame(0x89, b"are you there"), 1008),
         ("BW12 pongs without end", vec![], frame(0x8a, b""), 1008),
     ] {
-        let mut wire = Wire::socket(world.address, &json!({})).await;
+        let mut wire = Wire::connected(world.address, &json!({})).await;
         wire.send(&first).await;
         wire.send(next.repeat(10_000)).await;
         assert_eq!(wire.closed().await, code, "{row}");
         innocents.unharmed(row).await;
     }
     let row = "BW12 a few pings are answered in order";
-    let mut wire = Wire::socket(world.address, &json!({})).await;
+    let mut wire = Wire::connected(world.address, &json!({})).await;
     let pings: Vec<u8> = (0..50).flat_map(|number: u8| frame(0x89, &[number])).collect();
     wire.send(pings).await;
     for number in 0..50 {
-        let pong = wire.frame().await.unwrap();
+        let pong = wire.next().await.unwrap();
         assert_eq!((pong.first, &*pong.payload), (0x8a, &[number][..]), "{row}");
     }
     innocents.unharmed(row).await;
@@ -228,7 +228,7 @@ async fn messages_that_take_too_long() {
             std::iter::once(frame(0x01, b"42")).chain((0..90).map(|_| frame(0x89, b""))).collect()
         }),
     ] {
-        let mut wire = Wire::socket(world.address, &json!({})).await;
+        let mut wire = Wire::connected(world.address, &json!({})).await;
         let mut pieces = pieces.into_iter();
         let mut sent = 0;
         let code = loop {
@@ -256,12 +256,12 @@ async fn text_and_binary_where_the_other_is_due() {
         ("BW15 a zero in JSON", text("42[\"no\0thing\",{}]")),
         ("BW15 a zero", text("\0")),
     ] {
-        let mut wire = Wire::socket(world.address, &json!({})).await;
+        let mut wire = Wire::connected(world.address, &json!({})).await;
         wire.send(bytes).await;
         assert_eq!(wire.closed().await, 1005, "{row}: text is text, but this is no packet");
         innocents.unharmed(row).await;
     }
-    let mut wire = Wire::socket(world.address, &json!({})).await;
+    let mut wire = Wire::connected(world.address, &json!({})).await;
     let answer = wire.call(1, "[\"no\\u0000thing\",{}]").await;
     assert_eq!(answer["error"]["code"], "not_found", "BW15 a zero that is written as JSON wants it");
 }

@@ -10,9 +10,11 @@ mod support;
 use serde_json::json;
 use support::{
     World,
+    echo::SOCKET_IO,
     innocents::Innocents,
     patiently,
-    raw::{Poller, UPGRADE, Wire, ask, frame, get, handshake, request, text},
+    polling::Polling,
+    wire::{UPGRADE, Wire, answer_to, frame, get, handshake, request, text},
 };
 
 /// What a request must come to.
@@ -33,10 +35,10 @@ enum Want {
 use Want::{Closed, Engine, Refused, Socket, Status};
 
 async fn check(world: &World, row: &str, bytes: &[u8], want: Want) {
-    let mut wire = Wire::dial(world.address).await;
+    let mut wire = Wire::connect(world.address).await;
     let sent = async {
         wire.send(bytes).await;
-        wire.answer().await
+        wire.answer_or_end().await
     };
     let answer = patiently(row, sent).await;
     if let Closed = want {
@@ -62,7 +64,7 @@ async fn check(world: &World, row: &str, bytes: &[u8], want: Want) {
             assert_eq!(answer.status, 101, "{row}: {answer:?}");
             assert_eq!(answer.header("sec-websocket-extensions"), None, "{row}");
             assert_eq!(answer.header("sec-websocket-protocol"), subprotocol, "{row}");
-            let open = wire.text().await.unwrap_or_default();
+            let open = wire.told().await.unwrap_or_default();
             assert!(open.starts_with("0{"), "{row}: {open}");
         }
         Closed => {}
@@ -116,32 +118,32 @@ async fn heads_that_never_end() {
         ("BH1 nothing at all", &b""[..]),
         ("BH1 no end", b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: haat.example\r\n"),
         ("BH1 no end, not ours", b"GET / HTTP/1.1\r\nHost: haat.example\r\n"),
-        ("BH1 no end, an upgrade", &handshake("EIO=4&transport=websocket").as_bytes()[..120]),
+        ("BH1 no end, an upgrade", &handshake("/socket.io/?EIO=4&transport=websocket").as_bytes()[..120]),
     ] {
-        let mut wire = Wire::dial(world.address).await;
+        let mut wire = Wire::connect(world.address).await;
         wire.send(first).await;
         assert!(wire.rest().await.is_empty(), "{row}");
         innocents.unharmed(row).await;
     }
 
     let row = "BH1 byte by byte";
-    let mut wire = Wire::dial(world.address).await;
+    let mut wire = Wire::connect(world.address).await;
     let endless = std::iter::once("GET / HTTP/1.1\r\nX: ".to_owned()).chain((0..).map(|_| "x".to_owned()));
     let mut sent = 0;
     for piece in endless {
         wire.send(&piece).await;
         sent += 1;
         assert!(sent < 2000, "{row}: still read after {sent} pieces");
-        if tokio::time::timeout(std::time::Duration::from_millis(20), wire.frame()).await.is_ok() {
+        if tokio::time::timeout(std::time::Duration::from_millis(20), wire.next()).await.is_ok() {
             break;
         }
     }
     innocents.unharmed(row).await;
 
     let row = "BH1 no end of the second request";
-    let mut wire = Wire::dial(world.address).await;
+    let mut wire = Wire::connect(world.address).await;
     wire.send(plain("GET", "/")).await;
-    assert_eq!(wire.answer().await.unwrap().status, 404, "{row}");
+    assert_eq!(wire.answer().await.status, 404, "{row}");
     wire.send("GET / HTTP/1.1\r\nHost: haat.example\r\n").await;
     assert!(wire.rest().await.is_empty(), "{row}");
     innocents.unharmed(row).await;
@@ -170,24 +172,24 @@ async fn heads_that_are_too_large() {
     innocents.unharmed(row).await;
 
     let row = "BH2 a header without end";
-    let mut wire = Wire::dial(world.address).await;
+    let mut wire = Wire::connect(world.address).await;
     wire.send("GET / HTTP/1.1\r\nHost: haat.example\r\nX: ").await;
     let answer = wire.send_and_read_until_refused(&[b'x'; 8192]).await;
     assert!(answer.starts_with(b"HTTP/1.1 431 "), "{row}: {:?}", String::from_utf8_lossy(&answer));
     innocents.unharmed(row).await;
 
     let row = "BH2 more than 8 KiB in a second request";
-    let mut wire = Wire::dial(world.address).await;
+    let mut wire = Wire::connect(world.address).await;
     wire.send(plain("GET", "/")).await;
-    assert_eq!(wire.answer().await.unwrap().status, 404, "{row}");
+    assert_eq!(wire.answer().await.status, 404, "{row}");
     wire.send(head_of(9000, "/")).await;
-    assert_eq!(wire.answer().await.unwrap().status, 431, "{row}");
+    assert_eq!(wire.answer().await.status, 431, "{row}");
     innocents.unharmed(row).await;
 }
 
 /// Sends more than the server reads, and returns what it answers meanwhile.
 async fn flood(world: &World, bytes: &[u8]) -> Vec<u8> {
-    let mut wire = Wire::dial(world.address).await;
+    let mut wire = Wire::connect(world.address).await;
     wire.send(bytes).await;
     wire.rest().await
 }
@@ -233,11 +235,11 @@ async fn messages_whose_length_is_not_clear() {
         ("BH3 a chunk size above 64 bits", "fffffffffffffffff\r\n6\r\n0\r\n\r\n"),
         ("BH3 a chunk without its end", "1\r\n66\r\n0\r\n\r\n"),
     ] {
-        let poller = Poller::open(world.address).await;
-        let mut wire = Wire::dial(world.address).await;
-        wire.send(request("POST", &poller.target(), &[("Transfer-Encoding", "chunked")], "")).await;
+        let poller = Polling::open(world.address, SOCKET_IO).await;
+        let mut wire = Wire::connect(world.address).await;
+        wire.send(request("POST", &poller.target, &[("Transfer-Encoding", "chunked")], "")).await;
         wire.send(chunks).await;
-        let answer = wire.answer().await.unwrap();
+        let answer = wire.answer().await;
         assert_eq!(answer.status, 400, "{row}: {answer:?}");
         assert!(wire.rest().await.is_empty(), "{row}: closed");
         assert!(!poller.is_known().await, "{row}: the session ends");
@@ -342,8 +344,8 @@ async fn websocket_handshakes_that_are_none() {
     let twice = format!("dGhlIHNhbXBsZSBub25jZQ==\r\n{key}: dGhlIHNhbXBsZSBub25jZQ==");
     let old = String::from_utf8(upgrade(OPEN_SOCKET, &[])).unwrap().replace("HTTP/1.1", "HTTP/1.0");
     let posted = String::from_utf8(upgrade(OPEN_SOCKET, &[])).unwrap().replace("GET ", "POST ");
-    let poller = Poller::open(world.address).await;
-    let taken = String::from_utf8(upgrade(&format!("/socket.io/?{}", poller.upgrade()), &[])).unwrap();
+    let poller = Polling::open(world.address, SOCKET_IO).await;
+    let taken = String::from_utf8(upgrade(&poller.upgrade, &[])).unwrap();
     let protocols = format!("b{}x", " ".repeat(7000));
     let rows = vec![
         ("BH6 no Connection", upgrade(OPEN_SOCKET, &[("Connection", "")]), Status(400)),
@@ -394,13 +396,13 @@ async fn websocket_handshakes_that_are_none() {
     assert!(poller.is_known().await);
 
     for (row, first) in [("the first request", false), ("a later request", true)] {
-        let mut wire = Wire::dial(world.address).await;
+        let mut wire = Wire::connect(world.address).await;
         if first {
             wire.send(plain("GET", "/")).await;
-            wire.answer().await.unwrap();
+            wire.answer().await;
         }
         wire.send(upgrade(OPEN_SOCKET, &[("Sec-WebSocket-Version", "8")])).await;
-        let answer = wire.answer().await.unwrap();
+        let answer = wire.answer().await;
         assert_eq!((answer.status, answer.header("sec-websocket-version")), (426, Some("13")), "BH6 {row}");
     }
 }
@@ -410,8 +412,8 @@ async fn websocket_handshakes_that_are_none() {
 async fn websocket_handshakes_that_are_none_on_a_connection_in_use() {
     let world = World::start(&[]).await;
     let mut innocents = Innocents::watch(&world).await;
-    let poller = Poller::open(world.address).await;
-    let taken = String::from_utf8(upgrade(&format!("/socket.io/?{}", poller.upgrade()), &[])).unwrap();
+    let poller = Polling::open(world.address, SOCKET_IO).await;
+    let taken = String::from_utf8(upgrade(&poller.upgrade, &[])).unwrap();
     for (row, bytes, status, body) in [
         ("BH6 no key", upgrade(OPEN_SOCKET, &[("Sec-WebSocket-Key", "")]), 400, ""),
         ("BH6 a body", upgrade(OPEN_SOCKET, &[("Content-Length", "5")]), 400, ""),
@@ -419,11 +421,11 @@ async fn websocket_handshakes_that_are_none_on_a_connection_in_use() {
         ("BH7 a foreign origin", upgrade(OPEN_SOCKET, &[("Origin", "https://evil.example")]), 400, "Forbidden"),
         ("BE3 no session", upgrade(&format!("{OPEN_SOCKET}&sid=nope"), &[]), 400, "Session ID unknown"),
     ] {
-        let mut wire = Wire::dial(world.address).await;
+        let mut wire = Wire::connect(world.address).await;
         wire.send(plain("GET", "/")).await;
-        assert_eq!(wire.answer().await.unwrap().status, 404, "{row}");
+        assert_eq!(wire.answer().await.status, 404, "{row}");
         wire.send(bytes).await;
-        let answer = wire.answer().await.unwrap();
+        let answer = wire.answer().await;
         assert_eq!((answer.status, answer.body.as_str()), (status, body), "{row}: {answer:?}");
         assert!(wire.rest().await.is_empty(), "{row}: closed");
         innocents.unharmed(row).await;
@@ -485,7 +487,7 @@ async fn foreign_pages_are_not_told_that_they_may() {
                     ("Access-Control-Request-Method", "POST"),
                     ("Access-Control-Request-Headers", &long),
                 ];
-                let answer = ask(world.address, request(method, target, &more, "")).await.unwrap();
+                let answer = answer_to(world.address, request(method, target, &more, "")).await.unwrap();
                 let told = answer.header("access-control-allow-origin");
                 assert_eq!(told, allowed.then_some(origin), "{row}: {answer:?}");
                 assert_eq!(answer.header("access-control-allow-credentials"), None, "{row}");
@@ -500,9 +502,9 @@ async fn foreign_pages_are_not_told_that_they_may() {
     }
     let row = "BH11 asked for 8 KiB of headers";
     let more = [("Origin", "https://shop.example"), ("Access-Control-Request-Headers", &"x".repeat(8192))];
-    assert_eq!(ask(world.address, request("OPTIONS", OPEN, &more, "")).await.unwrap().status, 431, "{row}");
+    assert_eq!(answer_to(world.address, request("OPTIONS", OPEN, &more, "")).await.unwrap().status, 431, "{row}");
     let row = "BH11 a preflight of nobody";
-    let answer = ask(world.address, request("OPTIONS", OPEN, &[], "")).await.unwrap();
+    let answer = answer_to(world.address, request("OPTIONS", OPEN, &[], "")).await.unwrap();
     assert_eq!((answer.status, answer.body.contains(r#""code":2"#)), (400, true), "{row}: {answer:?}");
     innocents.unharmed(row).await;
 }
@@ -511,28 +513,28 @@ async fn foreign_pages_are_not_told_that_they_may() {
 async fn what_comes_right_behind_the_upgrade() {
     let world = World::start(&[]).await;
     let mut innocents = Innocents::watch(&world).await;
-    let request = handshake("EIO=4&transport=websocket").into_bytes();
+    let request = handshake("/socket.io/?EIO=4&transport=websocket").into_bytes();
     let connect = text("40");
     for cut in 0..=connect.len() {
         let row = format!("BH9 {cut} bytes of a frame behind the request");
-        let mut wire = Wire::dial(world.address).await;
+        let mut wire = Wire::connect(world.address).await;
         wire.send([&request, &connect[..cut]].concat()).await;
-        assert_eq!(wire.answer().await.unwrap().status, 101, "{row}");
+        assert_eq!(wire.answer().await.status, 101, "{row}");
         wire.send(&connect[cut..]).await;
-        assert!(wire.text().await.unwrap().starts_with("0{"), "{row}");
-        assert!(wire.text().await.unwrap().starts_with("40{"), "{row}");
+        assert!(wire.told().await.unwrap().starts_with("0{"), "{row}");
+        assert!(wire.told().await.unwrap().starts_with("40{"), "{row}");
     }
     let row = "BH9 a bad frame behind the request";
-    let mut wire = Wire::dial(world.address).await;
+    let mut wire = Wire::connect(world.address).await;
     wire.send([request.clone(), frame(0xc1, b"40")].concat()).await;
-    assert_eq!(wire.answer().await.unwrap().status, 101, "{row}");
+    assert_eq!(wire.answer().await.status, 101, "{row}");
     assert_eq!(wire.closed().await, 1002, "{row}");
     innocents.unharmed(row).await;
 
     let row = "BH9 a reset between the request and the answer";
     for cut in [0, 1, 40, request.len() - 1, request.len()] {
         for _ in 0..20 {
-            let mut wire = Wire::dial(world.address).await;
+            let mut wire = Wire::connect(world.address).await;
             wire.send(&request[..cut]).await;
             wire.reset();
         }
@@ -554,10 +556,10 @@ async fn sessions(world: &World) -> u64 {
 #[tokio::test]
 async fn methods_that_a_session_does_not_know() {
     let world = World::start(&[]).await;
-    let poller = Poller::socket(world.address, &json!({})).await;
+    let poller = Polling::connected(world.address, &json!({})).await;
     let mut rows = Vec::new();
     for method in ["PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "BREW"] {
-        rows.push((format!("BH10 {method} of a session"), plain(method, &poller.target()), Status(405)));
+        rows.push((format!("BH10 {method} of a session"), plain(method, &poller.target), Status(405)));
         rows.push((format!("BH10 {method} without a session"), plain(method, OPEN), Status(400)));
     }
     rows.push(("BH10 PUT of no session".to_owned(), plain("PUT", &format!("{OPEN}&sid=nope")), Engine(1)));
@@ -567,10 +569,10 @@ async fn methods_that_a_session_does_not_know() {
     rows.push(("BH10 a handshake by POST".to_owned(), plain("POST", OPEN), Engine(2)));
     rows.push(("BH10 a handshake by PUT".to_owned(), plain("PUT", OPEN), Engine(2)));
     check_all(&world, rows.iter().map(|(row, bytes, want)| (row.as_str(), bytes.clone(), *want)).collect()).await;
-    let answer = ask(world.address, plain("PUT", &poller.target())).await.unwrap();
+    let answer = answer_to(world.address, plain("PUT", &poller.target)).await.unwrap();
     assert_eq!(answer.header("allow"), Some("GET, POST"));
-    let mut wire = Wire::dial(world.address).await;
-    wire.send(request("HEAD", &poller.target(), &[("Connection", "close")], "")).await;
+    let mut wire = Wire::connect(world.address).await;
+    wire.send(request("HEAD", &poller.target, &[("Connection", "close")], "")).await;
     let answer = String::from_utf8(wire.rest().await).unwrap();
     assert!(answer.starts_with("HTTP/1.1 405 ") && answer.ends_with("\r\n\r\n"), "BH10 HEAD: {answer}");
     assert_eq!(poller.post(r#"420["nothing",{}]"#).await.body, "ok");
@@ -588,10 +590,11 @@ async fn forwarded_addresses_are_believed_of_proxies_only() {
     let from = |hops: &str| request("GET", OPEN, &[("X-Forwarded-For", hops)], "");
     let mut last = 0;
     for attempt in 0..40 {
-        last = ask(world.address, from(&format!("192.0.2.{attempt}, {}", lists[attempt % 3]))).await.unwrap().status;
+        last =
+            answer_to(world.address, from(&format!("192.0.2.{attempt}, {}", lists[attempt % 3]))).await.unwrap().status;
     }
     assert_eq!(last, 429, "BH12 whatever it says, it is one address");
-    let answer = ask(world.address, from("192.0.2.99")).await.unwrap();
+    let answer = answer_to(world.address, from("192.0.2.99")).await.unwrap();
     assert!(answer.header("retry-after").is_some_and(|after| after.parse::<u64>().is_ok()), "BH12 {answer:?}");
     let row = "BH12 an upgrade";
     check(&world, row, &upgrade(OPEN_SOCKET, &[("X-Forwarded-For", "192.0.2.98")]), Status(429)).await;
@@ -600,7 +603,7 @@ async fn forwarded_addresses_are_believed_of_proxies_only() {
     let behind = [&limits[..], &[("HAAT_TRUSTED_PROXIES", "127.0.0.1, 10.0.0.0/8")]].concat();
     let world = World::start(&behind).await;
     for _ in 0..30 {
-        assert_eq!(ask(world.address, from("192.0.2.1, 198.51.100.1, 10.1.1.1")).await.unwrap().status, 200);
+        assert_eq!(answer_to(world.address, from("192.0.2.1, 198.51.100.1, 10.1.1.1")).await.unwrap().status, 200);
     }
     for (row, hops, status) in [
         ("BH12 the last hop that is no proxy counts", "192.0.2.77, 198.51.100.1, 10.1.1.1", 429),
@@ -608,7 +611,7 @@ async fn forwarded_addresses_are_believed_of_proxies_only() {
         ("BH12 another client is another", "198.51.100.1, 198.51.100.2", 200),
         ("BH12 beyond a word nothing is read", "198.51.100.1, proxy, 10.1.1.1", 200),
     ] {
-        assert_eq!(ask(world.address, from(hops)).await.unwrap().status, status, "{row}");
+        assert_eq!(answer_to(world.address, from(hops)).await.unwrap().status, status, "{row}");
     }
 }
 
@@ -621,7 +624,7 @@ async fn connections_that_ask_for_nothing() {
     let row = "BH13 idle connections";
     let mut idle = Vec::new();
     for _ in 0..200 {
-        idle.push(Wire::dial(world.address).await);
+        idle.push(Wire::connect(world.address).await);
     }
     innocents.unharmed(row).await;
     for wire in &mut idle {
@@ -630,5 +633,5 @@ async fn connections_that_ask_for_nothing() {
     innocents.unharmed(row).await;
     let mut late = Wire::session(world.address).await;
     late.send(text("40")).await;
-    assert!(late.text().await.unwrap().starts_with("40{"), "{row}: there is room again");
+    assert!(late.told().await.unwrap().starts_with("40{"), "{row}: there is room again");
 }

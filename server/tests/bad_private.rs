@@ -6,7 +6,7 @@ mod support;
 use support::{
     World,
     innocents::Innocents,
-    raw::{ask, get, request},
+    wire::{answer_to, get, request},
 };
 
 #[tokio::test]
@@ -32,7 +32,7 @@ async fn what_is_private_is_not_on_the_public_port() {
         ]) {
             for method in ["GET", "POST"] {
                 let row = format!("BA4 {method} {target}");
-                let answer = ask(world.address, request(method, target, &[], "")).await.unwrap();
+                let answer = answer_to(world.address, request(method, target, &[], "")).await.unwrap();
                 let expected: &[u16] = if target.starts_with("/socket.io/") { &[400] } else { &[404, 405] };
                 assert!(expected.contains(&answer.status), "{row}: {answer:?}");
                 assert!(!answer.body.contains("haat_") && !answer.body.contains("sessions"), "{row}: {answer:?}");

@@ -9,10 +9,12 @@ use std::{ops::Range, time::Duration};
 use serde_json::json;
 use support::{
     World,
+    echo::SOCKET_IO,
     innocents::Innocents,
     now,
-    raw::{Poller, UPGRADE, Wire, frame, handshake, request, text},
+    polling::Polling,
     token,
+    wire::{UPGRADE, Wire, frame, handshake, request, text},
 };
 
 /// Numbers that depend on the seed alone (SplitMix64).
@@ -148,7 +150,7 @@ const PACKETS: [&str; 16] = [
 async fn bytes_that_mean_nothing() {
     let mut run = Run::begin().await;
     let requests = [
-        handshake("EIO=4&transport=websocket"),
+        handshake("/socket.io/?EIO=4&transport=websocket"),
         request("GET", "/socket.io/?EIO=4&transport=polling", &[("Origin", "https://haat.example")], ""),
         request("POST", "/socket.io/?EIO=4&transport=polling&sid=AAAAAAAAAAAAAAAAAAAAAAAAAAAA", &UPGRADE, "42[\"a\"]"),
         request("POST", "/", &[("Transfer-Encoding", "chunked")], "") + "5\r\nhello\r\n0\r\n\r\n",
@@ -156,7 +158,7 @@ async fn bytes_that_mean_nothing() {
     ];
     for round in 0..1500 {
         let random = &mut run.random;
-        let mut wire = Wire::dial(run.world.address).await;
+        let mut wire = Wire::connect(run.world.address).await;
         let bytes = match random.number(0..3) {
             0 => random.bytes(0..2000),
             _ => {
@@ -179,8 +181,8 @@ async fn packets_that_begin_well() {
         let random = &mut run.random;
         let mut wire = match random.number(0..4) {
             0 => Wire::session(run.world.address).await,
-            1 => Wire::socket(run.world.address, &json!({})).await,
-            _ => Wire::socket(run.world.address, &auth).await,
+            1 => Wire::connected(run.world.address, &json!({})).await,
+            _ => Wire::connected(run.world.address, &auth).await,
         };
         for _ in 0..random.number(1..12) {
             let packet = random.pick(&PACKETS).as_bytes();
@@ -208,16 +210,16 @@ async fn bodies_that_begin_well() {
     let _supplier = run.world.supplier(&["main"]).await;
     for round in 0..600 {
         let random = &mut run.random;
-        let poller = Poller::open(run.world.address).await;
-        let mut wire = Wire::dial(run.world.address).await;
+        let poller = Polling::open(run.world.address, SOCKET_IO).await;
+        let mut wire = Wire::connect(run.world.address).await;
         for _ in 0..random.number(1..6) {
             let packets: Vec<&str> = (0..random.number(1..5)).map(|_| random.pick(&PACKETS)).collect();
             let body = random.spoil(packets.join("\u{1e}").as_bytes());
             let length = body.len().to_string();
-            let head = request("POST", &poller.target(), &[("Content-Length", &length)], "");
+            let head = request("POST", &poller.target, &[("Content-Length", &length)], "");
             wire.send([head.as_bytes(), &body].concat()).await;
             if random.number(0..3) == 0 {
-                wire.send(request("GET", &poller.target(), &[], "")).await;
+                wire.send(request("GET", &poller.target, &[], "")).await;
             }
         }
         run.end(round, wire).await;

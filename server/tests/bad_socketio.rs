@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use support::{
     Client, World,
     innocents::Innocents,
-    raw::{Wire, frame, text},
     token,
+    wire::{Wire, frame, text},
 };
 
 /// What a packet must come to.
@@ -41,7 +41,7 @@ async fn check(wire: &mut Wire, row: &str, want: Want) {
     match want {
         Close => return assert_eq!(wire.closed().await, 1005, "{row}"),
         Error(code) => {
-            let answer = wire.text().await.unwrap_or_else(|| panic!("{row}: closed"));
+            let answer = wire.told().await.unwrap_or_else(|| panic!("{row}: closed"));
             let answer: Value = serde_json::from_str(answer.strip_prefix("437").expect(row)).unwrap();
             assert_eq!(
                 (&answer[0]["ok"], &answer[0]["error"]["code"]),
@@ -50,7 +50,7 @@ async fn check(wire: &mut Wire, row: &str, want: Want) {
             );
         }
         Event(code, command) => {
-            let event = wire.text().await.unwrap_or_else(|| panic!("{row}: closed"));
+            let event = wire.told().await.unwrap_or_else(|| panic!("{row}: closed"));
             let event: Value = serde_json::from_str(event.strip_prefix("42").expect(row)).unwrap();
             assert_eq!(event[0], "error:command", "{row}: {event}");
             assert_eq!((&event[1]["error"]["code"], &event[1]["command"]), (&json!(code), &json!(command)), "{row}");
@@ -58,7 +58,7 @@ async fn check(wire: &mut Wire, row: &str, want: Want) {
         Ignored => {}
     }
     wire.send(text(r#"42100["nothing",{}]"#)).await;
-    let next = wire.text().await.unwrap_or_else(|| panic!("{row}: closed"));
+    let next = wire.told().await.unwrap_or_else(|| panic!("{row}: closed"));
     assert!(next.starts_with("43100["), "{row}: {next}");
 }
 
@@ -67,7 +67,7 @@ async fn check_all(rows: Vec<(&str, Vec<u8>, Want)>) {
     let world = world().await;
     let mut innocents = Innocents::watch(&world).await;
     for (row, bytes, want) in rows {
-        let mut wire = Wire::socket(world.address, &json!({})).await;
+        let mut wire = Wire::connected(world.address, &json!({})).await;
         wire.send(bytes).await;
         check(&mut wire, row, want).await;
         innocents.unharmed(row).await;
@@ -230,7 +230,7 @@ async fn connects_that_are_refused() {
             let mut wire = Wire::session(world.address).await;
             for _ in 0..2 {
                 wire.send(packet(&packets)).await;
-                let refused = wire.text().await.unwrap_or_else(|| panic!("{row}: closed"));
+                let refused = wire.told().await.unwrap_or_else(|| panic!("{row}: closed"));
                 assert_eq!(refused, format!("44{name},{{\"message\":\"Invalid namespace\"}}"), "{row}");
             }
             wire.send(packet(&packets)).await;
@@ -253,7 +253,7 @@ async fn connects_that_are_refused() {
         let row = format!("BS5 {auth:.60}");
         let mut wire = Wire::session(world.address).await;
         wire.send(packet(&format!("0{auth}"))).await;
-        let refused = wire.text().await.unwrap_or_else(|| panic!("{row}: closed"));
+        let refused = wire.told().await.unwrap_or_else(|| panic!("{row}: closed"));
         let refused: Value = serde_json::from_str(refused.strip_prefix("44").expect(&row)).unwrap();
         assert_eq!(
             (&refused["message"], &refused["data"]["code"]),
@@ -261,14 +261,14 @@ async fn connects_that_are_refused() {
             "{row}"
         );
         wire.send(packet("0{}")).await;
-        assert!(wire.text().await.unwrap().starts_with("40{"), "{row}: it may try again");
+        assert!(wire.told().await.unwrap().starts_with("40{"), "{row}: it may try again");
         innocents.unharmed(&row).await;
     }
     for auth in
         [json!({ "x": "y".repeat(60_000) }), json!({ "token": null }), json!({ "__proto__": { "role": "supplier" } })]
     {
         let row = format!("BS5 a guest with {auth:.40}");
-        let mut wire = Wire::socket(world.address, &auth).await;
+        let mut wire = Wire::connected(world.address, &auth).await;
         let started = wire.call(1, r#"["stream:start",{"stream":"calm"}]"#).await;
         assert_eq!(started["error"]["code"], "unauthorized", "{row}");
         innocents.unharmed(&row).await;
@@ -276,7 +276,7 @@ async fn connects_that_are_refused() {
     let row = "BS4 more CONNECTs than namespaces";
     let mut wire = Wire::session(world.address).await;
     wire.send(packet("0").repeat(1000)).await;
-    assert!(wire.text().await.unwrap().starts_with("40{"), "{row}");
+    assert!(wire.told().await.unwrap().starts_with("40{"), "{row}");
     assert_eq!(wire.closed().await, 1005, "{row}");
     innocents.unharmed(row).await;
 }
@@ -404,7 +404,7 @@ async fn attachments_that_never_come() {
     let world = world().await;
     let mut innocents = Innocents::watch(&world).await;
     let row = "BS9 attachments that never come";
-    let mut wire = Wire::socket(world.address, &json!({})).await;
+    let mut wire = Wire::connected(world.address, &json!({})).await;
     wire.send(packet("52-7[\"nothing\",{\"_placeholder\":true,\"num\":0},{\"_placeholder\":true,\"num\":1}]")).await;
     wire.send(frame(0x82, b"the first of two")).await;
     assert_eq!(wire.closed().await, 1005, "{row}");
@@ -486,7 +486,7 @@ async fn who_has_left_is_not_heard() {
         ("BS22 an answer after a DISCONNECT", packet("31[]")),
         ("BS22 two DISCONNECTs", packet("1")),
     ] {
-        let mut wire = Wire::socket(world.address, &auth).await;
+        let mut wire = Wire::connected(world.address, &auth).await;
         wire.send([join.clone(), packet("1"), last].concat()).await;
         assert_eq!(wire.closed().await, 1005, "{row}");
         innocents.unharmed(row).await;
@@ -494,9 +494,9 @@ async fn who_has_left_is_not_heard() {
     let history = supplier.call("stream:history", &json!({ "stream": "main" })).await;
     assert_eq!(history["messages"], json!([]));
     let row = "BS22 a DISCONNECT leaves the connection open";
-    let mut wire = Wire::socket(world.address, &auth).await;
+    let mut wire = Wire::connected(world.address, &auth).await;
     wire.send([packet("1"), packet("0")].concat()).await;
-    assert!(wire.text().await.unwrap().starts_with("40{"), "{row}");
+    assert!(wire.told().await.unwrap().starts_with("40{"), "{row}");
 }
 
 /// A join takes its time where the stream is not loaded. Whoever has left meanwhile has left: the join must not come true
@@ -514,14 +514,14 @@ async fn a_join_that_is_overtaken_by_the_end_does_not_happen() {
         let row = format!("BS23 {stream}, {}", if again { "and another socket" } else { "and nothing" });
         let join = packet(&format!("20[\"stream:join\",{{\"stream\":\"{stream}\"}}]"));
         let say = packet(&format!("21[\"chat:send\",{{\"stream\":\"{stream}\",\"text\":\"as somebody else\"}}]"));
-        let mut wire = Wire::socket(world.address, &auth).await;
+        let mut wire = Wire::connected(world.address, &auth).await;
         let connect = packet(&format!("0{other}"));
         let batch: Vec<Vec<u8>> =
             [join, say, packet("1")].into_iter().chain(iter::once(connect).filter(|_| again)).collect();
         wire.send(batch.concat()).await;
         let mut late = world.user("late").await;
         if again {
-            wire.text_with("40{").await;
+            wire.told_with("40{").await;
             let answer = wire.call(9, &format!("[\"chat:send\",{{\"stream\":\"{stream}\",\"text\":\"x\"}}]")).await;
             assert_eq!(answer["error"]["code"], "not_joined", "{row}");
         }
@@ -531,7 +531,7 @@ async fn a_join_that_is_overtaken_by_the_end_does_not_happen() {
         late.say(stream, "hello").await;
         if again {
             wire.send(text("42100[\"nothing\",{}]")).await;
-            let next = wire.text().await.unwrap();
+            let next = wire.told().await.unwrap();
             assert!(next.starts_with("43100["), "{row}: {next}");
         }
         innocents.unharmed(&row).await;

@@ -10,9 +10,8 @@ use serde_json::{Value, json};
 use support::{
     Client, SECRET, World,
     innocents::Innocents,
-    now,
-    raw::{Wire, text},
-    token, token_until,
+    now, token, token_until,
+    wire::{Wire, text},
 };
 
 macro_rules! key {
@@ -60,7 +59,7 @@ async fn check_all(world: &World, rows: Vec<(String, String, &str)>) {
     for (row, token, reason) in rows {
         let mut wire = Wire::session(world.address).await;
         wire.send(text(&format!("40{}", json!({ "token": token })))).await;
-        let refused = wire.text().await.unwrap_or_else(|| panic!("{row}: closed"));
+        let refused = wire.told().await.unwrap_or_else(|| panic!("{row}: closed"));
         let refused: Value =
             serde_json::from_str(refused.strip_prefix("44").unwrap_or_else(|| panic!("{row}: {refused}"))).unwrap();
         assert_eq!(
@@ -72,7 +71,7 @@ async fn check_all(world: &World, rows: Vec<(String, String, &str)>) {
         assert!(message.contains(reason), "{row}: {message}");
         assert!(message.len() < 100, "{row}: nothing of the token is said");
         wire.send(text("40")).await;
-        let guest = wire.text().await.unwrap_or_else(|| panic!("{row}: closed"));
+        let guest = wire.told().await.unwrap_or_else(|| panic!("{row}: closed"));
         assert!(guest.starts_with("40{"), "{row}: {guest}");
         innocents.unharmed(&row).await;
     }
@@ -272,10 +271,11 @@ async fn texts_that_are_no_tokens() {
     check_all(&world, rows).await;
 
     let row = "BP21 a token in the query";
-    let mut wire = Wire::upgrade(world.address, &format!("EIO=4&transport=websocket&token={good}&auth={good}")).await;
-    wire.text().await.unwrap();
+    let mut wire =
+        Wire::socket(world.address, &format!("/socket.io/?EIO=4&transport=websocket&token={good}&auth={good}")).await;
+    wire.told().await.unwrap();
     wire.send(text("40")).await;
-    assert!(wire.text().await.unwrap().starts_with("40{"), "{row}");
+    assert!(wire.told().await.unwrap().starts_with("40{"), "{row}");
     let answer = wire.call(1, r#"["chat:send",{"stream":"main","text":"x"}]"#).await;
     assert_eq!(answer["error"]["code"], "unauthorized", "{row} is not looked at: {answer}");
 }
@@ -352,11 +352,11 @@ async fn a_token_is_not_for_everybody() {
     let auth = json!({ "token": token("asha", "viewer", &[]) });
     let mut wires = Vec::new();
     for _ in 0..50 {
-        wires.push(Wire::socket(world.address, &auth).await);
+        wires.push(Wire::connected(world.address, &auth).await);
     }
     let kept = wires.split_off(45);
     for (number, mut wire) in wires.into_iter().enumerate() {
-        assert_eq!(wire.text().await.as_deref(), Some("41"), "{row}: {number} is told to stay away");
+        assert_eq!(wire.told().await.as_deref(), Some("41"), "{row}: {number} is told to stay away");
     }
     for mut wire in kept {
         assert_eq!(wire.call(1, r#"["nothing",{}]"#).await["error"]["code"], "not_found", "{row}: the newest stay");

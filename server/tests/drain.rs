@@ -7,7 +7,8 @@ use std::{net::SocketAddr, time::Duration};
 use serde_json::json;
 use support::{
     World, patiently,
-    wire::{Answer, Wire, sid_of},
+    polling::sid_of,
+    wire::{Answer, Wire},
 };
 
 const POLLING: &str = "/socket.io/?EIO=4&transport=polling";

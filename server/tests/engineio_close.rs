@@ -7,7 +7,8 @@ use support::{
     World,
     echo::{ENGINE_IO, Echo},
     patiently,
-    wire::{Polling, Seen, Wire, client_frame},
+    polling::Polling,
+    wire::{Seen, Wire, frame, text},
 };
 
 async fn open(echo: &Echo) -> Wire {
@@ -31,7 +32,7 @@ async fn a_close_frame_is_answered_with_its_code() {
     for (payload, answer) in [(&b""[..], None), (&[3, 232], Some(1000)), (&[3, 233, b'b', b'y', b'e'], Some(1001))] {
         let mut socket = open(&echo).await;
         // What was asked before is answered before.
-        socket.write(&[client_frame(1, b"4last"), client_frame(8, payload)].concat()).await;
+        socket.write(&[text("4last"), frame(0x88, payload)].concat()).await;
         assert_eq!(socket.text().await, "4last");
         assert_eq!(socket.frame().await, Seen::Close(answer));
         assert_eq!(socket.frame().await, Seen::End);

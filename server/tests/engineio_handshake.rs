@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use support::{
     World,
     echo::{ENGINE_IO, Echo, SOCKET_IO},
-    wire::{Seen, Wire, ask, sid_of},
+    polling::sid_of,
+    wire::{Seen, Wire, ask},
 };
 
 fn open_packet(text: &str) -> Value {

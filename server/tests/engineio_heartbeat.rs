@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use support::{
     echo::{ENGINE_IO, Echo},
-    wire::{Polling, Seen, Wire},
+    polling::Polling,
+    wire::{Seen, Wire},
 };
 
 const INTERVAL: Duration = Duration::from_millis(100);

@@ -4,7 +4,8 @@ mod support;
 
 use support::{
     echo::{ENGINE_IO, Echo},
-    wire::{Polling, Seen, Wire, client_frame},
+    polling::Polling,
+    wire::{Seen, Wire, frame},
 };
 
 const MOST: usize = 2000;
@@ -56,9 +57,9 @@ async fn a_message_that_is_too_long_closes_the_websocket_with_a_code() {
     for opcode in [1, 2] {
         let mut socket = Wire::socket(echo.address, &format!("{ENGINE_IO}websocket")).await;
         assert!(socket.text().await.starts_with("0{"));
-        socket.write(&client_frame(opcode, packet(MOST).as_bytes())).await;
+        socket.write(&frame(0x80 | opcode, packet(MOST).as_bytes())).await;
         assert!(matches!(socket.frame().await, Seen::Text(_) | Seen::Binary(_)), "exactly as long");
-        socket.write(&client_frame(opcode, packet(MOST + 1).as_bytes())).await;
+        socket.write(&frame(0x80 | opcode, packet(MOST + 1).as_bytes())).await;
         assert_eq!(socket.frame().await, Seen::Close(Some(1009)));
         assert_eq!(socket.frame().await, Seen::End);
     }

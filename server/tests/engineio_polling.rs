@@ -5,7 +5,8 @@ mod support;
 use support::{
     echo::{ENGINE_IO, Echo},
     patiently,
-    wire::{Polling, UNKNOWN, Wire, ask, sid_of},
+    polling::{Polling, UNKNOWN, sid_of},
+    wire::{Wire, ask},
 };
 
 #[tokio::test]

@@ -5,7 +5,8 @@ mod support;
 use serde_json::Value;
 use support::{
     echo::{ENGINE_IO, Echo, SOCKET_IO},
-    wire::{Polling, Seen, UNKNOWN, Wire, ask, client_frame},
+    polling::{Polling, UNKNOWN},
+    wire::{Seen, Wire, ask, frame, text},
 };
 
 /// A polling session: where its requests go, and where its WebSocket does.
@@ -27,11 +28,11 @@ async fn what_comes_in_one_piece_with_the_upgrade_is_served_in_order() {
     let echo = Echo::start();
     let (_, target) = open(&echo, ENGINE_IO).await;
     let mut socket = probed(&echo, &target).await;
-    let mut piece = client_frame(1, b"5");
-    piece.extend(client_frame(1, b"4first"));
-    piece.extend(client_frame(2, b"\x01\x02"));
-    piece.extend(client_frame(1, b"4second"));
-    let third = client_frame(1, b"4third");
+    let mut piece = text("5");
+    piece.extend(text("4first"));
+    piece.extend(frame(0x82, b"\x01\x02"));
+    piece.extend(text("4second"));
+    let third = text("4third");
     piece.extend(&third[..5]);
     socket.write(&piece).await;
     assert_eq!(socket.text().await, "4first");
@@ -50,7 +51,7 @@ async fn a_binary_event_right_behind_the_upgrade_is_one_event() {
     assert!(connected.body.starts_with("40{"), "{connected:?}");
     let mut socket = probed(&echo, &target).await;
     let event = br#"451-["message",{"_placeholder":true,"num":0}]"#;
-    let piece = [client_frame(1, b"5"), client_frame(1, event), client_frame(2, b"bytes")].concat();
+    let piece = [text("5"), frame(0x81, event), frame(0x82, b"bytes")].concat();
     socket.write(&piece).await;
     assert_eq!(socket.text().await, r#"451-["message-back",{"_placeholder":true,"num":0}]"#);
     assert_eq!(socket.frame().await, Seen::Binary(b"bytes".to_vec()));
@@ -61,7 +62,7 @@ async fn a_close_right_behind_the_upgrade_ends_the_session() {
     let echo = Echo::start();
     let (polls, target) = open(&echo, ENGINE_IO).await;
     let mut socket = probed(&echo, &target).await;
-    socket.write(&[client_frame(1, b"5"), client_frame(8, &1000_u16.to_be_bytes())].concat()).await;
+    socket.write(&[text("5"), frame(0x88, &1000_u16.to_be_bytes())].concat()).await;
     assert_eq!(socket.frame().await, Seen::Close(Some(1000)));
     assert_eq!(socket.frame().await, Seen::End);
     let after = ask(echo.address, "GET", &polls, "").await;

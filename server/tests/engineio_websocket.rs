@@ -4,7 +4,8 @@ mod support;
 
 use support::{
     echo::{ENGINE_IO, Echo},
-    wire::{Seen, Wire, client_frame},
+    polling::Polling,
+    wire::{Seen, Wire, frame, text},
 };
 
 async fn open(echo: &Echo) -> Wire {
@@ -50,12 +51,7 @@ async fn a_text_that_begins_with_b_is_bytes() {
 async fn a_message_may_come_in_fragments_with_pings_between_them() {
     let echo = Echo::start();
     let mut socket = open(&echo).await;
-    let fragment = |first: u8, payload: &[u8]| {
-        let mut frame = client_frame(0, payload);
-        frame[0] = first;
-        frame
-    };
-    let bytes = [fragment(0x01, b"4he"), fragment(0x89, b"!"), fragment(0x00, b"l"), fragment(0x80, b"lo")].concat();
+    let bytes = [frame(0x01, b"4he"), frame(0x89, b"!"), frame(0x00, b"l"), frame(0x80, b"lo")].concat();
     for byte in bytes {
         socket.write(&[byte]).await;
     }
@@ -68,7 +64,7 @@ async fn messages_that_come_together_are_answered_in_order() {
     let echo = Echo::start();
     let mut socket = open(&echo).await;
     let all: Vec<String> = (0..1000).map(|number| format!("4{number}")).collect();
-    socket.write(&all.iter().flat_map(|text| client_frame(1, text.as_bytes())).collect::<Vec<u8>>()).await;
+    socket.write(&all.iter().flat_map(|message| text(message)).collect::<Vec<u8>>()).await;
     for text in all {
         assert_eq!(socket.text().await, text);
     }
@@ -82,7 +78,7 @@ async fn what_may_come_behind_the_request_may_come_with_it() {
         "GET {ENGINE_IO}websocket HTTP/1.1\r\nHost: haat\r\nUpgrade: WebSocket\r\nConnection: keep-alive, upgrade\r\n\
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
     );
-    wire.write(&[request.as_bytes(), &client_frame(1, b"4early")].concat()).await;
+    wire.write(&[request.as_bytes(), &text("4early")].concat()).await;
     let answer = wire.answer().await;
     assert_eq!(answer.status, 101);
     assert_eq!(answer.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
@@ -130,7 +126,7 @@ async fn a_connection_that_served_requests_can_become_one() {
 async fn a_connection_that_polled_can_take_over_its_session_from_any_shard() {
     let echo = Echo::start();
     for _ in 0..8 {
-        let session = support::wire::Polling::open(echo.address, ENGINE_IO).await;
+        let session = Polling::open(echo.address, ENGINE_IO).await;
         let mut wire = Wire::connect(echo.address).await;
         session.send("4queued").await;
         assert_eq!(wire.ask("GET", &session.target, "").await.body, "4queued");

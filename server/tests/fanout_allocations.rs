@@ -17,7 +17,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use support::{
     echo::{Echo, SOCKET_IO},
     patiently,
-    wire::{Wire, client_frame},
+    wire::{Wire, text},
 };
 use tokio::net::TcpStream;
 
@@ -87,7 +87,7 @@ async fn fewest(count: usize) -> usize {
     for _ in 0..count {
         viewers.push(viewer(&server).await);
     }
-    let say = client_frame(1, br#"42["say"]"#);
+    let say = text(r#"42["say"]"#);
     let mut buffer = vec![0; message().bytes().len()];
     let mut fewest = usize::MAX;
     for _ in 0..50 {

@@ -7,9 +7,10 @@ use std::time::Duration;
 use serde_json::Value;
 use support::{
     World,
-    pair::{Pair, SOCKET, Session, get, sessions},
+    pair::{Pair, SOCKET, Session, sessions},
     patiently,
-    wire::{Seen, Wire, client_frame, sid_of},
+    polling::sid_of,
+    wire::{Seen, Wire, frame, get, text},
 };
 
 /// Takes the session over to a WebSocket at this gateway, with what its polls returned meanwhile.
@@ -92,7 +93,7 @@ async fn what_comes_with_the_request_is_not_lost() {
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
         session.upgrade()
     );
-    let frames = [client_frame(1, b"2probe"), client_frame(1, b"5")].concat();
+    let frames = [text("2probe"), text("5")].concat();
     wire.write(&[head.as_bytes(), &frames].concat()).await;
     let answer = wire.answer().await;
     assert_eq!((answer.status, answer.header("sec-websocket-protocol")), (101, Some("one")));
@@ -130,7 +131,7 @@ async fn each_side_learns_that_the_other_has_ended() {
 
     let session = Session::connect(a.address).await;
     let (mut wire, _) = upgraded(&session, &b).await;
-    wire.write(&client_frame(8, &1000_u16.to_be_bytes())).await;
+    wire.write(&frame(0x88, &1000_u16.to_be_bytes())).await;
     assert_eq!((wire.frame().await, wire.frame().await), (Seen::Close(Some(1000)), Seen::End));
 
     let session = Session::connect(a.address).await;

@@ -13,9 +13,10 @@ use haat_server::fleet::seal::{HEADER, Seal};
 use http::{HeaderValue, Method};
 use support::{
     SECRET, World,
-    pair::{POLLING, Pair, SOCKET, Session, UNKNOWN, count, get},
+    pair::{POLLING, Pair, SOCKET, Session, count},
     patiently,
-    wire::{Answer, Seen, Wire},
+    polling::UNKNOWN,
+    wire::{Answer, Seen, Wire, get},
 };
 use tokio::net::TcpListener;
 

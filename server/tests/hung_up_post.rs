@@ -13,7 +13,8 @@ use haat_server::{
 use support::{
     echo::{SOCKET_IO, plan},
     patiently,
-    wire::{Wire, sid_of},
+    polling::sid_of,
+    wire::Wire,
 };
 use tokio::sync::oneshot;
 

@@ -5,7 +5,7 @@ mod support;
 use serde_json::json;
 use support::{
     Client, World,
-    wire::{Wire, client_frame},
+    wire::{Wire, text},
 };
 
 #[tokio::test]
@@ -38,8 +38,8 @@ async fn a_join_in_one_piece_with_connect_is_answered() {
     let _supplier = world.supplier(&["main"]).await;
     for _ in 0..50 {
         let mut wire = Wire::socket(world.address, "/socket.io/?EIO=4&transport=websocket").await;
-        let join = client_frame(1, br#"420["stream:join",{"stream":"main"}]"#);
-        wire.write(&[client_frame(1, b"40"), join].concat()).await;
+        let join = text(r#"420["stream:join",{"stream":"main"}]"#);
+        wire.write(&[text("40"), join].concat()).await;
         assert!(wire.text().await.starts_with("0{"));
         assert!(wire.text().await.starts_with("40{"));
         assert!(wire.text().await.starts_with(r#"430[{"ok":true"#));

@@ -8,7 +8,12 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use haat_server::metrics::table::{METRICS, reference};
 use serde_json::json;
-use support::{World, live::product, patiently, raw::get};
+use support::{
+    World,
+    live::product,
+    patiently,
+    wire::{answer_to, get, request},
+};
 
 /// The page of numbers.
 async fn page(world: &World) -> String {
@@ -119,8 +124,7 @@ async fn a_gateway_tells_what_it_is_and_what_it_takes() {
 async fn who_does_not_fit_into_the_gateway_is_no_matter_of_addresses() {
     let world = World::start(&[("HAAT_LIMITS_CONNECTIONS", "1")]).await;
     let _only = world.user("ana").await;
-    let refused =
-        support::raw::ask(world.address, support::raw::request("GET", "/socket.io/?EIO=4&transport=polling", &[], ""));
+    let refused = answer_to(world.address, request("GET", "/socket.io/?EIO=4&transport=polling", &[], ""));
     assert!(refused.await.is_none_or(|answer| answer.status == 429));
     let count = async |reason: &str| world.metric("haat_rejects_total", &format!(r#"reason="{reason}""#)).await;
     assert_eq!((count("connections").await, count("address_connections").await), (1.0, 0.0));

@@ -15,7 +15,8 @@ use haat_server::{
 };
 use support::{
     echo::{Echo, SOCKET_IO},
-    wire::{Polling, Wire},
+    polling::Polling,
+    wire::Wire,
 };
 
 /// Everybody is in the rooms `a` and `b`. Event `mix` sends numbers: to the one who asks, to `a`, and to `b`.

@@ -10,8 +10,10 @@ use fleet::{Fleet, Gateway};
 use haat_protocol::SessionId;
 use serde_json::{Value, json};
 use support::{
-    pair::{Session, UNKNOWN, balancer},
-    patiently, token,
+    pair::{Session, balancer},
+    patiently,
+    polling::UNKNOWN,
+    token,
     wire::Wire,
 };
 

@@ -72,7 +72,7 @@ async fn too_many_frames_in_its_queue_close_it() {
     let before = closed(&world).await;
     let mut slow = Wire::narrow_viewer(world.address, "main").await;
     talk(&mut supplier, &mut healthy, async || closed(&world).await > before).await;
-    slow.gone().await;
+    slow.rest().await;
 }
 
 #[tokio::test]
@@ -89,7 +89,7 @@ async fn a_message_that_waits_too_long_closes_it_though_nothing_more_comes() {
     })
     .await;
     patiently("end of the slow one", async { while closed(&world).await <= before {} }).await;
-    slow.gone().await;
+    slow.rest().await;
 }
 
 #[tokio::test]

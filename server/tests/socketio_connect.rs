@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use support::{
     echo::{Echo, SOCKET_IO},
-    wire::{Polling, Seen, Wire},
+    polling::Polling,
+    wire::{Seen, Wire},
 };
 
 async fn open(echo: &Echo) -> Wire {

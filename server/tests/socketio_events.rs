@@ -4,7 +4,8 @@ mod support;
 
 use support::{
     echo::{Echo, SOCKET_IO},
-    wire::{Polling, Seen, Wire},
+    polling::Polling,
+    wire::{Seen, Wire},
 };
 
 /// A connection that has come into a namespace: `""`, or `"/custom,"`.

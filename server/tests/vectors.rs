@@ -18,7 +18,8 @@ use serde_json::Value;
 use support::{
     echo::{Echo, SOCKET_IO, rest},
     patiently,
-    wire::{Answer, Polling, Seen, Wire, client_frame},
+    polling::Polling,
+    wire::{Answer, Seen, Wire, frame},
 };
 
 /// Answers that differ, and why.
@@ -191,9 +192,9 @@ async fn messages_are_answered_as_recorded() {
         assert!(socket.text().await.starts_with("40{"));
         for message in input {
             let frame = match (&message["text"], &message["binary"], &message["text_frame_hex"]) {
-                (Value::String(text), ..) => client_frame(1, text.as_bytes()),
-                (_, Value::String(hex), _) => client_frame(2, &bytes(hex)),
-                (.., hex) => client_frame(1, &bytes(text(hex))),
+                (Value::String(text), ..) => frame(0x81, text.as_bytes()),
+                (_, Value::String(hex), _) => frame(0x82, &bytes(hex)),
+                (.., hex) => frame(0x81, &bytes(text(hex))),
             };
             socket.write(&frame).await;
         }

@@ -5,9 +5,10 @@ mod support;
 use serde_json::{Value, json};
 use support::{
     World,
-    pair::{POLLING, Pair, Session, UNKNOWN, count, get},
+    pair::{POLLING, Pair, Session, count},
     patiently,
-    wire::{Answer, Wire},
+    polling::UNKNOWN,
+    wire::{Answer, Wire, get},
 };
 
 /// Requests that came by a hop and were believed.

@@ -9,7 +9,7 @@ pub mod http;
 pub mod innocents;
 pub mod live;
 pub mod pair;
-pub mod raw;
+pub mod polling;
 pub mod wire;
 
 use std::{

@@ -16,14 +16,12 @@ use tokio::{
 
 use super::{
     World, patiently,
-    wire::{Answer, Wire, sid_of},
+    polling::{UNKNOWN, sid_of},
+    wire::{Answer, Wire, get},
 };
 
 pub const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 pub const SOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
-
-/// The answer for a session that is not there.
-pub const UNKNOWN: &str = r#"{"code":1,"message":"Session ID unknown"}"#;
 
 /// Gateways of one fleet.
 pub struct Pair {
@@ -90,11 +88,6 @@ impl Session {
     pub async fn post(&self, address: SocketAddr, packets: &str) -> Answer {
         Wire::connect(address).await.ask("POST", &self.target(), packets).await
     }
-}
-
-/// Gets something on a connection of its own.
-pub async fn get(address: SocketAddr, target: &str) -> Answer {
-    Wire::connect(address).await.ask("GET", target, "").await
 }
 
 /// How many sessions a gateway has.
