@@ -36,15 +36,7 @@ for (const [name, look] of [
     const { page, tell } = await fullShow(show, look);
     fill(tell);
     await expect(offers(page)).toHaveCount(4);
-    const message = {
-      id: 'x',
-      stream: show.stream,
-      seq: 0,
-      at: Date.now(),
-      user: { id: 'meena', name: 'Meena', role: 'supplier' },
-      text: 'Free delivery above ₹999 today. Ask me anything below!',
-    };
-    tell('chat:pinned', { message });
+    tell('chat:pinned', aboutDelivery(show.stream));
     await page.getByTestId('heart').click();
     await shot(page, `full-${name}`);
     expect(await covered(page)).toEqual([]);
@@ -70,6 +62,93 @@ for (const [name, look] of [
     expect(Math.min(...heights)).toBeGreaterThanOrEqual(44);
   });
 }
+
+/** Which of these are not wholly there: beyond the window, or with something on top of them. */
+const notFree = (page: Page, selectors: string[]) =>
+  page.evaluate((selectors) => {
+    const isFree = (part: Element | null) => {
+      if (!part) return false;
+      const { left, right, top, bottom } = part.getBoundingClientRect();
+      const [x, y] = [(left + right) / 2, (top + bottom) / 2];
+      // The corners of a round button are not its own: the middles of its edges are.
+      const points = [[x, y], [left + 3, y], [right - 3, y], [x, top + 3], [x, bottom - 3]] as [number, number][];
+      const isInside = left >= 0 && top >= 0 && right <= innerWidth && bottom <= innerHeight;
+      return isInside && points.every(([x, y]) => part.contains(document.elementFromPoint(x, y)));
+    };
+    return selectors.filter((selector) => !isFree(document.querySelector(selector)));
+  }, selectors);
+
+const aboutDelivery = (stream: string) => ({
+  message: {
+    id: 'x',
+    stream,
+    seq: 0,
+    at: Date.now(),
+    user: { id: 'meena', name: 'Meena', role: 'supplier' },
+    text: 'Free delivery above ₹999 today. Ask me anything below!',
+  },
+});
+
+for (const [name, width, height, chat] of [
+  ['a phone on its side', 640, 360, 180],
+  ['a longer one', 740, 360, 180],
+  ['a small one', 568, 320, 140],
+  ['one with a bar of the browser', 640, 300, 120],
+  ['a large one', 932, 430, 240],
+  ['a phone whose keyboard is open', 360, 330, 60],
+  ['a phone on its side whose keyboard is open', 640, 170, 80],
+] as const) {
+  test(`with everything on at once, ${name} has room for the chat, the claim and its time`, async ({ show }) => {
+    const { page, tell } = await fullShow(show, { viewport: { width, height } });
+    fill(tell);
+    tell('chat:pinned', aboutDelivery(show.stream));
+    await expect(offers(page)).toHaveCount(4);
+    const must = ['[data-testid=claim]', '[data-kind=drop] .time', 'textarea', '.send'];
+    const isTyping = name.endsWith('open');
+    if (!isTyping) must.push('[data-testid=pinned-message]', '[data-testid=heart]', '[data-testid=open-shop]', '[data-testid=title]');
+    await shot(page, `room-${width}x${height}`);
+    const list = await page.getByRole('log').boundingBox();
+    expect(list?.height).toBeGreaterThanOrEqual(chat);
+    expect(list?.width).toBeGreaterThanOrEqual(220);
+    expect(await notFree(page, must)).toEqual([]);
+    if (!isTyping) expect(await covered(page)).toEqual([]);
+    // What lasts and what is new leave the claim where it is, too.
+    tell('notice', { text: 'The next drop opens in five minutes: peacock blue, only 20 pieces.' });
+    tell('wheel:won', { wheel: 'w1', user: { id: 'f', name: 'Fatima S' }, prize: wheel.prizes[0] });
+    await expect(page.getByTestId('news')).not.toBeEmpty();
+    await shot(page, `room-notice-${width}x${height}`);
+    expect(await notFree(page, must)).toEqual([]);
+    expect((await page.getByRole('log').boundingBox())?.height).toBeGreaterThanOrEqual(chat);
+  });
+}
+
+test('a phone that is turned, and back, still shows the newest message', async ({ show }) => {
+  const { page, tell } = await fullShow(show);
+  fill(tell);
+  const said = { stream: show.stream, user: { id: 'ravi', name: 'Ravi Kumar', role: 'viewer' }, at: Date.now() };
+  for (let i = 0; i < 30; i++) tell('chat:message', { ...said, id: `said-${i}`, seq: 1000 + i, text: `Number ${i}, and how long is the delivery to Kochi?` });
+  const newest = page.getByText('Number 29,');
+  await expect(newest).toBeInViewport();
+  for (const [width, height] of [
+    [640, 360],
+    [360, 640],
+    [360, 330],
+  ] as const) {
+    await page.setViewportSize({ width, height });
+    await expect(newest).toBeInViewport();
+    // Two frames: the list has heard of its size.
+    await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+    await expect(page.getByTestId('latest')).toHaveCount(0);
+    await expect(newest).toBeInViewport();
+  }
+  // The scrolling that a smaller list brings about may be told before its size is.
+  await page.getByRole('log').evaluate((list) => {
+    (list.parentElement as HTMLElement).style.flex = '0 0 20px';
+    list.dispatchEvent(new Event('scroll'));
+  });
+  await expect(newest).toBeInViewport();
+  await expect(page.getByTestId('latest')).toHaveCount(0);
+});
 
 const outcomes = [
   ['sold_out', 'Sold out', 'Somebody was faster this time.'],

@@ -56,7 +56,7 @@ export const en = {
     discard: 'Discard',
     deleted: 'Message removed',
     fresh: (n: number) => many(n, 'new message', 'new messages'),
-    latest: 'Jump to the latest messages',
+    latest: 'Latest messages',
     earlier: 'Load earlier messages',
     hole: 'Some messages were missed',
     holeLost: 'Some messages here could not be recovered',

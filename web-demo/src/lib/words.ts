@@ -59,9 +59,7 @@ export const errorText = (words: Words, error: Pick<CommandError, 'code'>) => wo
 export function timeOfDay(at: number, language: Language): string {
   const date = new Date(at);
   const isToday = date.toDateString() === new Date().toDateString();
-  return date.toLocaleString(`${language}-IN`, {
-    hour: 'numeric',
-    minute: '2-digit',
-    ...(!isToday && { day: 'numeric', month: 'short' }),
-  });
+  const day = !isToday && { day: 'numeric', month: 'short' } as const;
+  // Never broken between the figures and their `pm`.
+  return date.toLocaleString(`${language}-IN`, { hour: 'numeric', minute: '2-digit', ...day }).replaceAll(' ', '\u00a0');
 }
