@@ -44,7 +44,7 @@ for (const colorScheme of ['light', 'dark'] as const) {
     for (const page of [host, hostPhone, ...viewers]) {
       const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
       expect(overflow).toBeLessThanOrEqual(0);
-      // Fingers need room: every button is at least 44 px high, but for those inside a short-lived banner.
+      // Fingers need room: every button is at least 44 px high.
       const heights = await page.locator('button:visible').evaluateAll((all) => all.map((b) => b.getBoundingClientRect().height));
       expect(Math.min(...heights)).toBeGreaterThanOrEqual(44);
     }

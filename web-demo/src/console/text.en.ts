@@ -127,7 +127,7 @@ export const en = {
     mask: 'masked',
     saveWords: 'Use this list',
   },
-  chat: { tab: 'Chat' },
+  chat: { tab: 'Chat', before: 'The chat opens when you go live.' },
   held: {
     tab: 'Held',
     empty: 'Nothing waits for you.',

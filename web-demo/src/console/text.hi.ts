@@ -129,7 +129,7 @@ export const hi: Terms = {
     mask: 'ढके जाएँ',
     saveWords: 'यह सूची लागू करें',
   },
-  chat: { tab: 'चैट' },
+  chat: { tab: 'चैट', before: 'लाइव होते ही चैट खुलेगी।' },
   held: {
     tab: 'रोके गए',
     empty: 'आपके लिए कुछ नहीं रुका है।',
