@@ -13,7 +13,7 @@ export const sizes = [
 ] as const;
 
 /** Runs in the page. */
-function objections(): string[] {
+export function objections(): string[] {
   const touch = 44;
   const root = document.querySelector('dialog[open]') ?? document.body;
   const found = new Set<string>();

@@ -3,7 +3,7 @@ import { expect, type Page } from '@playwright/test';
 import { Cable } from './cable';
 import { fill, fullShow } from './full';
 import { drop, products, wheel } from './offers';
-import { lookAt } from './sight';
+import { lookAt, objections } from './sight';
 import { phase, type Show, test } from './show';
 
 const long = {
@@ -20,6 +20,22 @@ const pinned = (stream: string) => ({
     user: { id: 'long', name: long.name, role: 'supplier' },
     text: 'Free delivery above ₹999 today. Ask me anything below, and I answer on air as soon as the drop is over!',
   },
+});
+
+test('a look finds what it looks for', async ({ page }) => {
+  await page.setViewportSize({ width: 360, height: 640 });
+  await page.setContent(`<style>body { margin: 0 } button { position: absolute; left: 0; width: 60px; height: 60px }</style>
+    <button style="top: 0">fine</button>
+    <button style="top: 100px; height: 30px">little</button>
+    <button style="top: 200px">under</button><div style="position: absolute; top: 190px; width: 90px; height: 90px">over</div>
+    <button style="top: 300px; left: -50px">gone</button>
+    <button style="top: 620px">low</button>
+    <button style="top: 400px; white-space: nowrap">longer than it has room for</button>
+    <p style="position: absolute; top: 500px; height: 10px; margin: 0; overflow: hidden">half</p>`);
+  const found = await page.evaluate(objections);
+  const expected = [/^small: .*little/, /^covered: .*under/, /^beyond the side: .*gone/, /^beyond the window: .*low/, /^cut off at the side: .*longer/, /^cut off: .*half/];
+  for (const one of expected) expect(found.filter((text) => one.test(text)), String(one)).toHaveLength(1);
+  expect(found.filter((text) => text.includes('fine'))).toEqual([]);
 });
 
 for (const [language, locale] of [
