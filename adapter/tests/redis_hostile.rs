@@ -12,7 +12,7 @@ mod gateway;
 mod support;
 
 use fleet::seqs;
-use gateway::{Gateway, until};
+use gateway::{Gateway, unavailable, until};
 use haat_adapter::{
     Store,
     msgpack::from_json,
@@ -163,6 +163,96 @@ redis_test!(
 );
 
 redis_test!(
+    /// BR8: a number far ahead, or another epoch, that was only published makes the gateway look at the log, no more. Else it
+    /// would take what is true for a loss, and pause what is on sale.
+    believes_the_log_and_not_who_publishes,
+    async || {
+        let server = Server::start();
+        let gateway = Gateway::start(RedisSettings::new(server.url())).await;
+        gateway.watch("spring").await;
+        let before = gateway.insist("one").await.position.epoch.clone();
+        gateway.hears("one").await;
+        let record: String = server.command("LINDEX haat:{spring}:log -1");
+        let (head, body) = record.split_once(" 1 ").unwrap();
+        for forged in [
+            format!("{head} {} {body}", 1_u64 << 40),
+            format!("{head} {} {body}", u64::MAX),
+            format!("1 elsewhere {} {body}", 1_u64 << 40),
+            format!("1 elsewhere 1 {body}"),
+        ] {
+            let heard = gateway.engine.stats().heard;
+            redis::cmd("PUBLISH").arg("haat:{spring}:live/0").arg(forged).exec(&mut server.connection()).unwrap();
+            until("it is heard", || gateway.engine.stats().heard > heard).await;
+        }
+        let next = gateway.insist("two").await;
+        assert_eq!((next.position.seq, &next.position.epoch), (2, &before));
+        gateway.hears("two").await;
+        let mut asking = server.connection();
+        let _ = redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("normal").arg("SKIPME").arg("yes").exec(&mut asking);
+        assert_eq!(gateway.insist("three").await.position.epoch, before);
+        assert_eq!(gateway.engine.stats().rewound, 0);
+    }
+);
+
+redis_test!(
+    /// BR8: the same number in Redis itself counts: there is no better one. One that is none refuses whatever needs it.
+    goes_on_from_a_number_far_ahead,
+    async || {
+        let server = Server::start();
+        let gateway = Gateway::start(RedisSettings::new(server.url())).await;
+        gateway.watch("spring").await;
+        gateway.insist("one").await;
+        for number in ["-5", "1.5", "nan", "inf", "x", "9007199254740992", "1e300"] {
+            server.command::<()>(&format!("HSET haat:{{spring}}:meta seq {number}"));
+            assert!(unavailable(gateway.say("refused").await).contains("number of the stream"), "{number}");
+            assert_eq!(server.command::<u64>("LLEN haat:{spring}:log"), 1, "{number}");
+        }
+        let far = 1_u64 << 40;
+        server.command::<()>(&format!("HSET haat:{{spring}}:meta seq {far}"));
+        let read = gateway.engine.read("spring", haat_adapter::Position::default(), 10).await.unwrap();
+        assert!(matches!(read, haat_adapter::LogRead::Gone(present) if present.seq == far), "no gap is silent");
+        assert_eq!(gateway.insist("on").await.position.seq, far + 1);
+        gateway.hears("on").await;
+    }
+);
+
+redis_test!(
+    /// BR8: all streams share the clock. One that is no number, or is so far ahead that it would stand still, begins again.
+    winds_up_a_clock_that_has_stopped,
+    async || {
+        let server = Server::start();
+        let gateway = Gateway::start(RedisSettings::new(server.url())).await;
+        let mut last = gateway.insist("one").await.clock;
+        for clock in ["x", "-1", "nan", "1e300", "9007199254740992", "18446744073709551615"] {
+            server.command::<()>(&format!("SET haat:clock {clock}"));
+            gateway.engine.snapshot("spring", "", 0).await.unwrap();
+            let next = gateway.insist(clock).await.clock;
+            assert!(next > last, "{next} after {last}, {clock}");
+            last = next;
+        }
+    }
+);
+
+redis_test!(
+    /// BR9: a stream whose keys are none of ours is not to be had. All others are, also on a new connection.
+    loses_one_stream_to_a_key_of_another_type,
+    async || {
+        let server = Server::start();
+        let gateway = Gateway::start(RedisSettings::new(server.url())).await;
+        gateway.insist("one").await;
+        gateway.insist_on("summer", "one").await;
+        server.command::<()>("DEL haat:{spring}:meta");
+        server.command::<()>("SET haat:{spring}:meta planted");
+        let made = gateway.engine.stats().connections.0;
+        let mut asking = server.connection();
+        let _ = redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("normal").arg("SKIPME").arg("yes").exec(&mut asking);
+        until("a new connection", || gateway.engine.stats().connections.0 > made).await;
+        gateway.insist_on("summer", "two").await;
+        assert!(unavailable(gateway.say("refused").await).contains("WRONGTYPE"));
+    }
+);
+
+redis_test!(
     /// BR9: a log whose newest entry is no record is read as far as it can be, and appended to.
     says_that_an_entry_is_damaged,
     async || {
@@ -171,7 +261,7 @@ redis_test!(
         gateway.insist("one").await;
         server.command::<()>("RPUSH haat:{spring}:log nonsense");
         let read = gateway.engine.read("spring", haat_adapter::Position::default(), 10).await;
-        assert!(gateway::unavailable(read).contains("spring"));
+        assert!(unavailable(read).contains("spring"));
         server.command::<()>("RPOP haat:{spring}:log");
         assert_eq!(gateway.insist("two").await.position.seq, 2);
     }

@@ -264,3 +264,59 @@ redis_test!(
         gateway.insist_on(STREAM, "on").await;
     }
 );
+
+redis_test!(
+    /// Another gateway has gone on from what was left: there is more than ever, but it is not the same.
+    notices_entries_that_were_overtaken,
+    async || {
+        let mut server = Server::start();
+        let proxy = Proxy::start(server.port).await;
+        let (near, far) =
+            (Gateway::start(settings(server.url())).await, Gateway::start(settings(proxy.url())).await);
+        open(&near).await;
+        server.command::<()>("SAVE");
+        for text in ["lost", "lost too"] {
+            far.insist_on(STREAM, text).await;
+        }
+        let before = epoch(&far).await;
+        proxy.set(Way::Swallow, Way::Swallow);
+        server.kill();
+        server.start_again();
+        for number in 0..5 {
+            near.insist_on(STREAM, &format!("instead {number}")).await;
+        }
+        assert_eq!(epoch(&near).await, before, "nothing is missing that it knows of");
+        proxy.set(Way::Pass, Way::Pass);
+        far.up().await;
+        assert_ne!(epoch(&far).await, before);
+        assert_eq!(far.engine.stats().rewound, 1);
+        is_paused(&near).await;
+    }
+);
+
+redis_test!(
+    /// The same of a sale, of which the log tells nothing.
+    notices_a_grant_that_was_overtaken,
+    async || {
+        let mut server = Server::start();
+        let proxy = Proxy::start(server.port).await;
+        let times = Times { reassert: Duration::from_millis(100), ..Times::default() };
+        let settings = |url| RedisSettings { times: times.clone(), ..RedisSettings::new(url) };
+        let (near, far) =
+            (Gateway::start(settings(server.url())).await, Gateway::start(settings(proxy.url())).await);
+        open(&near).await;
+        server.command::<()>("SAVE");
+        granted(&far, 0).await;
+        let before = epoch(&far).await;
+        proxy.set(Way::Swallow, Way::Swallow);
+        server.kill();
+        server.start_again();
+        for number in 1..4 {
+            assert!(matches!(decided(&near, of_open_drop(number)).await, Ok(Claimed::New(_))));
+        }
+        proxy.set(Way::Pass, Way::Pass);
+        far.up().await;
+        assert_ne!(epoch(&far).await, before);
+        is_paused(&near).await;
+    }
+);

@@ -95,11 +95,11 @@ impl Core {
         let each = |(written, said): (&&Written, Value)| self.appended(&written.append, &epoch, said);
         let appended: Vec<_> = appends.iter().zip(answers).map(each).collect();
         let new = appended.iter().rev().find_map(|appended| match appended {
-            Ok(Appended::New(entry)) => Some(&entry.position),
+            Ok(Appended::New(entry)) => Some(entry),
             _ => None,
         });
-        if let Some(position) = new {
-            self.seen.note(stream, position);
+        if let Some(entry) = new {
+            self.seen.note_entry(entry);
             if first_today == 1 || self.seen.needs_index(stream) {
                 self.list(stream).await;
             }

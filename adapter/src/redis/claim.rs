@@ -99,7 +99,15 @@ impl Core {
             self.seen.note_sale(&first.stream, &Steps { epoch: epoch.into(), count });
         }
         let each = |(claim, said): (&&Claim, Value)| self.claimed(claim, now, Answer::new(said, "a claim")?);
-        Ok(claims.iter().zip(answers).map(each).collect())
+        let claimed: Vec<_> = claims.iter().zip(answers).map(each).collect();
+        let last = claimed.iter().rev().find_map(|claimed| match claimed {
+            Ok(Claimed::New(grant)) => Some(&grant.id),
+            _ => None,
+        });
+        if let Some(grant) = last {
+            self.seen.note_grant(&first.stream, grant);
+        }
+        Ok(claimed)
     }
 
     fn claimed(&self, claim: &Claim, now: u64, mut answer: Answer) -> Result<Claimed, StoreError> {

@@ -23,6 +23,7 @@ use super::{
     link::{Keeper, State},
     node::Node,
     record,
+    seen::Source,
     table::BATCH,
     wire::{Asker, Channel, Form, Heard, Manner},
 };
@@ -228,7 +229,7 @@ impl Ears {
         let core = &self.core;
         if let Some(stream) = core.names.stream_of(channel) {
             return match record::entry(&stream.into(), payload, None) {
-                Ok(entry) => core.deliver(entry),
+                Ok(entry) => core.deliver(entry, Source::Channel),
                 Err(error) => core.unclear(channel, &error),
             };
         }
@@ -351,8 +352,8 @@ fn is_of(confirmation: &[Value], name: &str) -> bool {
 
 impl Core {
     /// Gives an entry to the gateway, unless it has had it.
-    fn deliver(&self, entry: Entry) {
-        if self.seen.deliver(&entry.stream, &entry.position) {
+    fn deliver(&self, entry: Entry, from: Source) {
+        if self.seen.deliver(&entry, from) {
             self.inbound(|inbound| inbound.entry(Arc::new(entry)));
         }
     }
@@ -384,7 +385,7 @@ impl Core {
             };
             let epoch = String::from_utf8_lossy(epoch).as_ref().into();
             match record::entry(&stream.as_ref().into(), record, Some(&epoch)) {
-                Ok(entry) => self.deliver(entry),
+                Ok(entry) => self.deliver(entry, Source::Log),
                 Err(error) => self.unclear(stream, &error),
             }
         }

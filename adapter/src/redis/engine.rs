@@ -81,6 +81,8 @@ pub(super) struct Core {
     pub(super) counters: Counters,
     pub(super) inbound: InboundRef,
     pub(super) closed: AtomicBool,
+    /// Sentinels may put another server in the place of the master.
+    pub(super) guarded: bool,
 }
 
 /// The gateway. The engine never keeps it alive.
@@ -160,6 +162,7 @@ impl Engine {
             Mode::Sharded => Box::new(Sharded::new(&settings.channel_prefix, &settings.namespaces, &uid)),
         };
         let is_cluster = matches!(target.place, Place::Cluster { .. });
+        let guarded = matches!(target.place, Place::Sentinel { .. });
         let around = match target.mode {
             Mode::Sharded if is_cluster => (format!("{}#/#stream:", settings.channel_prefix), "#"),
             _ => (String::new(), ""),
@@ -191,6 +194,7 @@ impl Engine {
             counters: Counters::default(),
             inbound: InboundRef(inbound),
             closed: AtomicBool::new(false),
+            guarded,
             settings,
         });
         core.fixed().into_iter().for_each(|channel| core.want(channel));

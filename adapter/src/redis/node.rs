@@ -72,14 +72,14 @@ impl Node {
     }
 
     /// The server says which life of it this is (empty: it does not tell). After another one it may have lost sales that only
-    /// other gateways know of: they have so long to connect, and to say so.
-    pub(super) fn meet(&self, name: &str, reassert: Duration) {
+    /// other gateways know of: they have so long to connect, and to say so. Says whether it is one that was not met before.
+    pub(super) fn meet(&self, name: &str, reassert: Duration) -> bool {
         let mut run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
-        let another = run.name.as_ref().is_some_and(|known| name.is_empty() || known != name);
-        if another {
+        let known = run.name.replace(name.to_owned());
+        if known.as_ref().is_some_and(|known| name.is_empty() || known != name) {
             run.sure = Some(Instant::now() + reassert);
         }
-        run.name = Some(name.to_owned());
+        known.as_deref() != Some(name)
     }
 
     /// Whether what the server says of sales is believed.

@@ -55,18 +55,18 @@ macro_rules! scripts {
 }
 
 scripts! {
-    append: "checks" "lost" "log" "append";
-    snapshot: "newest" "snapshot";
+    append: "clock" "checks" "lost" "log" "append";
+    snapshot: "clock" "newest" "snapshot";
     read: "read";
     history: "newest" "history";
     sync: "sync";
-    settle: "lost" "settle";
+    settle: "clock" "lost" "settle";
     gateways: "gateways";
-    claim: "checks" "lost" "sale" "claim";
+    claim: "clock" "checks" "lost" "sale" "claim";
     confirm: "sale" "confirm";
     tend: "sale" "tend";
     grants: "sale" "grants";
-    spin: "checks" "lost" "log" "sale" "spin";
+    spin: "clock" "checks" "lost" "log" "sale" "spin";
     vote: "checks" "sale" "vote";
     note: "sale" "note";
     notes: "sale" "notes";

@@ -1,29 +1,59 @@
 //! How far this gateway has seen each stream, and its sale. It is what shows that Redis lost entries which it had acknowledged:
 //! after a restart or a failover the numbers would begin to name other entries, units would be sold twice, and nobody would
 //! notice.
+//!
+//! A number alone is not enough: a master that went on from less may have overtaken what it lacks. So the moment of the last
+//! entry belongs to it ([`Entry::clock`]), which names no other one, and the last grant.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::Position;
+use crate::{Entry, Position};
 
+/// A number that is further ahead than a log is long says nothing of what Redis holds: whoever may publish can say anything.
+const LEAP: u64 = 4_096;
 /// Streams that are remembered. At one more, those that nobody here listens to are forgotten.
 const STREAMS: usize = 65_536;
 
-/// The furthest position of each stream.
+/// The furthest that was seen of each stream.
 #[derive(Debug, Default)]
 pub(super) struct Seen(Mutex<HashMap<Arc<str>, Sight>>);
 
 #[derive(Debug, Clone, Default)]
 struct Sight {
     furthest: Position,
+    /// Number and moment of the last entry of this epoch that was seen as a whole; (0, 0) if none was.
+    entry: (u64, u64),
     sale: Steps,
+    /// The last one that was made here.
+    grant: Option<Arc<str>>,
     /// The last entry that was delivered here, while somebody listens.
     delivered: Option<Position>,
     /// It is known to be in the list of streams.
     indexed: bool,
+}
+
+/// What is held against what Redis has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) stream: Arc<str>,
+    pub(super) furthest: Position,
+    /// Number and moment of an entry; (0, 0): of none.
+    pub(super) entry: (u64, u64),
+    pub(super) sale: Steps,
+    /// The id of a grant.
+    pub(super) grant: Option<Arc<str>>,
+}
+
+/// Where an entry comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// It lies in the log.
+    Log,
+    /// It was published.
+    Channel,
 }
 
 /// How far a sale has come.
@@ -44,11 +74,12 @@ impl Seen {
     /// Redis has shown this position. A new epoch replaces an older one; which of two is older cannot be told, so that the
     /// last one shown counts.
     pub(super) fn note(&self, stream: &str, position: &Position) {
-        self.change(stream, |sight| {
-            if sight.furthest.epoch != position.epoch || sight.furthest.seq < position.seq {
-                sight.furthest = position.clone();
-            }
-        });
+        self.change(stream, |sight| sight.note(position));
+    }
+
+    /// The same, of an entry.
+    pub(super) fn note_entry(&self, entry: &Entry) {
+        self.change(&entry.stream, |sight| sight.note_entry(entry));
     }
 
     /// Redis has shown that a stream's sale has come so far.
@@ -58,6 +89,11 @@ impl Seen {
                 sight.sale = steps.clone();
             }
         });
+    }
+
+    /// Units were granted here.
+    pub(super) fn note_grant(&self, stream: &str, grant: &Arc<str>) {
+        self.change(stream, |sight| sight.grant = Some(grant.clone()));
     }
 
     fn change(&self, stream: &str, change: impl FnOnce(&mut Sight)) {
@@ -84,23 +120,21 @@ impl Seen {
         self.lock().get(stream).map(both).unwrap_or_default()
     }
 
-    /// All streams, the furthest position of each, and how far its sale was.
-    pub(super) fn all(&self) -> Vec<(Arc<str>, Position, Steps)> {
-        let all = |(stream, sight): (&Arc<str>, &Sight)| (stream.clone(), sight.furthest.clone(), sight.sale.clone());
-        self.lock().iter().map(all).collect()
+    /// What is known of all streams.
+    pub(super) fn all(&self) -> Vec<Known> {
+        let known = |(stream, sight): (&Arc<str>, &Sight)| {
+            let Sight { furthest, entry, sale, grant, .. } = sight.clone();
+            Known { stream: stream.clone(), furthest, entry, sale, grant }
+        };
+        self.lock().iter().map(known).collect()
     }
 
-    /// Whether an entry that arrived is to be delivered: not if it, or a later one, was before.
-    pub(super) fn deliver(&self, stream: &str, position: &Position) -> bool {
-        self.note(stream, position);
-        let mut streams = self.lock();
-        let Some(sight) = streams.get_mut(stream) else { return true };
-        let known = sight.delivered.as_ref();
-        if known.is_some_and(|known| known.epoch == position.epoch && known.seq >= position.seq) {
-            return false;
-        }
-        sight.delivered = Some(position.clone());
-        true
+    /// Whether an entry that arrived is to be delivered: not if it, or a later one, was before. One that was merely published,
+    /// and is too far ahead, is not what counts from then on; the gateway sees a gap, and looks at the log.
+    pub(super) fn deliver(&self, entry: &Entry, from: Source) -> bool {
+        let mut new = true;
+        self.change(&entry.stream, |sight| new = sight.deliver(entry, from));
+        new
     }
 
     /// Nobody here listens to the stream any more.
@@ -123,12 +157,54 @@ impl Seen {
     }
 }
 
+impl Sight {
+    fn note(&mut self, position: &Position) {
+        if self.furthest.epoch != position.epoch {
+            (self.furthest, self.entry) = (position.clone(), (0, 0));
+        } else if self.furthest.seq < position.seq {
+            self.furthest = position.clone();
+        }
+    }
+
+    fn note_entry(&mut self, entry: &Entry) {
+        self.note(&entry.position);
+        if self.entry.0 < entry.position.seq {
+            self.entry = (entry.position.seq, entry.clock);
+        }
+    }
+
+    fn deliver(&mut self, entry: &Entry, from: Source) -> bool {
+        let position = &entry.position;
+        let of_epoch = |known: &Position| if known.epoch == position.epoch { known.seq } else { 0 };
+        let delivered = self.delivered.as_ref().map_or(0, of_epoch);
+        if delivered >= position.seq {
+            return false;
+        }
+        let is_near = position.seq <= delivered.max(of_epoch(&self.furthest)).saturating_add(LEAP);
+        if from == Source::Log || is_near {
+            self.delivered = Some(position.clone());
+        }
+        // That there is another epoch is believed of the log alone.
+        let is_same = self.furthest.epoch.is_empty() || self.furthest.epoch == position.epoch;
+        if from == Source::Log || (is_near && is_same) {
+            self.note_entry(entry);
+        }
+        true
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn at(epoch: &str, seq: u64) -> Position {
         Position { epoch: epoch.into(), seq }
+    }
+
+    /// An entry of the stream `s`, of the moment 100 × seq.
+    fn entry(epoch: &str, seq: u64) -> Entry {
+        let (stream, event, data) = ("s".into(), "chat:message".into(), "{}".into());
+        Entry { stream, position: at(epoch, seq), clock: seq.saturating_mul(100), event, data, set: Vec::new() }
     }
 
     #[test]
@@ -146,25 +222,53 @@ mod tests {
             seen.note_sale("s", &noted);
             assert_eq!(seen.both("s").1, furthest);
         }
-        assert_eq!(seen.all(), [("s".into(), at("b", 1), steps("b", 1))]);
+        seen.note_grant("s", &"c1".into());
+        let known = |entry| Known {
+            stream: "s".into(),
+            furthest: at("b", 1),
+            entry,
+            sale: steps("b", 1),
+            grant: Some("c1".into()),
+        };
+        assert_eq!(seen.all(), [known((0, 0))], "no entry of this epoch was seen");
+        seen.note_entry(&entry("b", 1));
+        assert_eq!(seen.all(), [known((1, 100))]);
     }
 
     #[test]
     fn delivers_nothing_twice() {
         let seen = Seen::default();
-        assert!(seen.deliver("s", &at("a", 1)) && seen.deliver("s", &at("a", 3)));
-        assert!(!seen.deliver("s", &at("a", 3)) && !seen.deliver("s", &at("a", 2)));
-        assert!(seen.deliver("s", &at("b", 1)));
+        let deliver = |epoch, seq| seen.deliver(&entry(epoch, seq), Source::Channel);
+        assert!(deliver("a", 1) && deliver("a", 3));
+        assert!(!deliver("a", 3) && !deliver("a", 2));
+        assert!(deliver("b", 1) && !deliver("b", 1));
         seen.forget_delivered("s");
-        assert!(seen.deliver("s", &at("b", 1)));
+        assert!(deliver("b", 1));
+    }
+
+    #[test]
+    fn what_is_published_too_far_ahead_counts_for_nothing() {
+        let seen = Seen::default();
+        assert!(seen.deliver(&entry("a", 1), Source::Channel));
+        for (epoch, seq) in [("a", 1 << 40), ("a", u64::MAX), ("b", 1 << 40), ("b", 7)] {
+            assert!(seen.deliver(&entry(epoch, seq), Source::Channel), "the gateway looks at the log");
+            assert_eq!(seen.furthest("s"), at("a", 1));
+        }
+        assert!(seen.deliver(&entry("a", 2), Source::Channel), "what is true is delivered all the same");
+        assert_eq!(seen.furthest("s"), at("a", 2));
+        for (epoch, seq) in [("a", 1 << 40), ("b", 1)] {
+            assert!(seen.deliver(&entry(epoch, seq), Source::Log), "the log is believed");
+            assert_eq!(seen.furthest("s"), at(epoch, seq));
+        }
     }
 
     #[test]
     fn is_bounded() {
         let seen = Seen::default();
-        seen.deliver("listened", &at("a", 1));
+        let listened = Entry { stream: "listened".into(), ..entry("a", 1) };
+        seen.deliver(&listened, Source::Channel);
         (0..=STREAMS).for_each(|stream| seen.note(&stream.to_string(), &at("a", 1)));
         assert!(seen.all().len() <= STREAMS);
-        assert!(!seen.deliver("listened", &at("a", 1)));
+        assert!(!seen.deliver(&listened, Source::Channel));
     }
 }

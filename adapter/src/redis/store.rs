@@ -18,7 +18,7 @@ use super::{
     node::Node,
     record,
     scripts::Script,
-    seen::Steps,
+    seen::{Known, Steps},
     till::Way,
 };
 use crate::{
@@ -104,26 +104,40 @@ impl Core {
         let info = connection.send_packed_command(redis::cmd("INFO").arg("server")).await?;
         let info: String = redis::from_redis_value(info).unwrap_or_default();
         let run = info.lines().find_map(|line| line.strip_prefix("run_id:")).unwrap_or_default();
-        node.meet(run.trim(), self.settings.times.reassert);
+        let is_new = node.meet(run.trim(), self.settings.times.reassert);
+        if is_new && self.guarded {
+            warn_of_lone_master(&mut connection).await?;
+        }
         let asked = Instant::now();
         let time = each(&mut connection, redis::pipe().cmd("TIME")).await?.pop();
         if let Some((seconds, micros)) = time.and_then(|time| redis::from_redis_value::<(u64, u64)>(time).ok()) {
             self.hands.set(seconds.saturating_mul(1000) + micros / 1000, asked);
         }
         let mut seen = self.seen.all();
-        seen.retain(|(stream, ..)| self.servers.owns(node, &self.names.key(stream, "meta")));
+        seen.retain(|known| self.servers.owns(node, &self.names.key(&known.stream, "meta")));
         for streams in seen.chunks(SETTLED) {
             let mut commands = redis::pipe();
-            for (stream, position, sale) in streams {
+            for Known { stream, furthest, entry, sale, grant } in streams {
                 let epoch = new_epoch().map_err(|error| Fault::new(Remedy::None, error.to_string()))?;
-                let mut command = self.scripts.settle.command(4, false);
+                let mut command = self.scripts.settle.command(6, false);
                 command.arg(self.names.key(stream, "meta")).arg(self.names.key(stream, "fields"));
                 command.arg(self.names.clock(stream)).arg(self.names.key(stream, "takers"));
-                command.arg(&*position.epoch).arg(position.seq).arg(&*sale.epoch).arg(sale.count).arg(&*epoch);
+                command.arg(self.names.key(stream, "log")).arg(self.names.key(stream, "grants"));
+                command.arg(&*furthest.epoch).arg(furthest.seq).arg(&*sale.epoch).arg(sale.count).arg(&*epoch);
+                command.arg(entry.0).arg(entry.1).arg(grant.as_deref().unwrap_or_default());
                 commands.add_command(command);
             }
-            let answers = each(&mut connection, &commands).await?;
-            let rewound = answers.iter().filter(|answer| **answer == Value::Int(1)).count();
+            let mut rewound = 0;
+            for (answer, Known { stream, .. }) in all(&mut connection, &commands).await?.into_iter().zip(streams) {
+                match answer {
+                    Ok(answer) => rewound += usize::from(answer == Value::Int(1)),
+                    // Nothing can be done with this stream. That is no reason to be without the others.
+                    Err(fault) if fault.text.contains("WRONGTYPE") => {
+                        tracing::warn!(%stream, why = %fault, "a stream's keys are of another type");
+                    }
+                    Err(fault) => return Err(fault),
+                }
+            }
             if rewound > 0 {
                 tracing::warn!(streams = rewound, "redis has lost entries that it had acknowledged");
                 self.counters.rewound.add(rewound as u64);
@@ -230,7 +244,7 @@ impl Core {
         }
         let entries = self.entries(stream, &epoch, &value::<Vec<Vec<u8>>>(rest, what)?)?;
         if let Some(last) = entries.last() {
-            self.seen.note(stream, &last.position);
+            self.seen.note_entry(last);
         }
         Ok(LogRead::Entries(entries))
     }
@@ -406,14 +420,31 @@ pub(super) fn too_large(what: String) -> StoreError {
     StoreError::TooLarge(what)
 }
 
-/// Sends commands on a connection that nobody else uses yet. One that fails is a failure of all.
-async fn each(connection: &mut MultiplexedConnection, commands: &Pipeline) -> Result<Vec<Value>, Fault> {
+/// A master that Sentinels may replace behind its back takes writes all the same, unless it is told not to when nobody
+/// follows it.
+async fn warn_of_lone_master(connection: &mut MultiplexedConnection) -> Result<(), Fault> {
+    let info = connection.send_packed_command(redis::cmd("INFO").arg("replication")).await?;
+    let info: String = redis::from_redis_value(info).unwrap_or_default();
+    // It says how many good replicas it has only where it needs some.
+    if info.contains("role:master") && !info.contains("min_slaves_good_slaves:") {
+        tracing::warn!("a master that is cut off from the sentinels will take what is lost: set min-replicas-to-write");
+    }
+    Ok(())
+}
+
+/// Sends commands on a connection that nobody else uses yet.
+async fn all(connection: &mut MultiplexedConnection, commands: &Pipeline) -> Result<Vec<Result<Value, Fault>>, Fault> {
     let answers = connection.send_packed_commands(commands, 0, commands.len()).await?;
     let each = |answer| match answer {
         Value::ServerError(error) => Err(Fault::from(error)),
         answer => Ok(answer),
     };
-    answers.into_iter().map(each).collect()
+    Ok(answers.into_iter().map(each).collect())
+}
+
+/// The same. One that fails is a failure of all.
+async fn each(connection: &mut MultiplexedConnection, commands: &Pipeline) -> Result<Vec<Value>, Fault> {
+    all(connection, commands).await?.into_iter().collect()
 }
 
 impl Store for Engine {

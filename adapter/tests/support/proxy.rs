@@ -2,7 +2,7 @@
 //! is not well: answer with an error.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
@@ -33,6 +33,8 @@ pub(crate) enum Way {
 struct Ways {
     up: Way,
     down: Way,
+    /// Bytes of other clients than those of this address vanish.
+    only: Option<IpAddr>,
     /// Changes with every cut: connections of before end.
     cuts: u64,
 }
@@ -84,6 +86,11 @@ impl Proxy {
     /// What goes to Redis, and what comes from it.
     pub(crate) fn set(&self, up: Way, down: Way) {
         self.ways.send_modify(|ways| (ways.up, ways.down) = (up, down));
+    }
+
+    /// Lets bytes pass, for connections from this address alone; `None`: from everywhere.
+    pub(crate) fn only(&self, from: Option<IpAddr>) {
+        self.ways.send_modify(|ways| ways.only = from);
     }
 
     /// Ends all connections, with a reset.
@@ -139,7 +146,7 @@ impl Drop for Proxy {
 }
 
 async fn accept(listener: TcpListener, target: Arc<AtomicU16>, ways: watch::Receiver<Ways>, mischief: Arc<Mischief>) {
-    while let Ok((client, _)) = listener.accept().await {
+    while let Ok((client, from)) = listener.accept().await {
         mischief.accepted.fetch_add(1, Ordering::SeqCst);
         if mischief.refuse.load(Ordering::SeqCst) {
             reset(&client);
@@ -149,7 +156,7 @@ async fn accept(listener: TcpListener, target: Arc<AtomicU16>, ways: watch::Rece
         let (ways, mischief) = (ways.clone(), mischief.clone());
         tokio::spawn(async move {
             match TcpStream::connect(address).await {
-                Ok(server) => carry(client, server, ways, mischief).await,
+                Ok(server) => carry((client, from.ip()), server, ways, mischief).await,
                 Err(_) => reset(&client),
             }
         });
@@ -161,7 +168,12 @@ fn reset(stream: &TcpStream) {
     let _ = stream.set_zero_linger();
 }
 
-async fn carry(client: TcpStream, server: TcpStream, mut ways: watch::Receiver<Ways>, mischief: Arc<Mischief>) {
+async fn carry(
+    (client, from): (TcpStream, IpAddr),
+    server: TcpStream,
+    mut ways: watch::Receiver<Ways>,
+    mischief: Arc<Mischief>,
+) {
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let begun = ways.borrow().cuts;
     let (mut from_client, mut to_client) = client.into_split();
@@ -176,7 +188,7 @@ async fn carry(client: TcpStream, server: TcpStream, mut ways: watch::Receiver<W
                 let _ = injected.send(errors).await;
                 continue;
             }
-            if !pass(&up_ways, |ways| ways.up).await {
+            if !pass(&up_ways, from, |ways| ways.up).await {
                 continue;
             }
             if to_server.write_all(&buffer[..count]).await.is_err() {
@@ -201,7 +213,7 @@ async fn carry(client: TcpStream, server: TcpStream, mut ways: watch::Receiver<W
                     continue;
                 }
             };
-            if !pass(&down_ways, |ways| ways.down).await {
+            if !pass(&down_ways, from, |ways| ways.down).await {
                 continue;
             }
             damage(&mischief, &mut buffer[..count]);
@@ -228,8 +240,11 @@ async fn carry(client: TcpStream, server: TcpStream, mut ways: watch::Receiver<W
 }
 
 /// Waits as long as bytes take, and says whether they arrive.
-async fn pass(ways: &watch::Receiver<Ways>, way: impl Fn(&Ways) -> Way) -> bool {
-    let way = way(&ways.borrow());
+async fn pass(ways: &watch::Receiver<Ways>, from: IpAddr, way: impl Fn(&Ways) -> Way) -> bool {
+    let way = {
+        let ways = ways.borrow();
+        if ways.only.is_none_or(|only| only == from) { way(&ways) } else { Way::Swallow }
+    };
     if let Way::Delay(time) = way {
         tokio::time::sleep(time).await;
     }

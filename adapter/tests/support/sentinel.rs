@@ -26,15 +26,34 @@ struct Sentinel {
     process: Child,
 }
 
+/// Where connections of the replica and of the Sentinels come from when they find the master elsewhere than it is.
+const OTHERS: &str = "127.0.0.2";
+/// What all servers have: they take whoever comes over the loopback interface, whatever its address.
+const OPTIONS: [&str; 4] = ["--repl-diskless-sync-delay", "0", "--protected-mode", "no"];
+
 impl Guarded {
     pub(crate) fn start() -> Self {
-        let master = Server::with(&["--repl-diskless-sync-delay", "0"]);
-        let port = master.port.to_string();
-        let replica = Server::with(&["--repl-diskless-sync-delay", "0", "--replicaof", &format!("127.0.0.1 {port}")]);
+        let master = Self::master();
+        let port = master.port;
+        Self::around(master, port)
+    }
+
+    /// One that may become the master of others.
+    pub(crate) fn master() -> Server {
+        Server::with(&OPTIONS)
+    }
+
+    /// Others find the master at this port.
+    pub(crate) fn around(master: Server, port: u16) -> Self {
+        let place = format!("127.0.0.1 {port}");
+        let from = if port == master.port { "127.0.0.1" } else { OTHERS };
+        let own = ["--bind-source-addr", from, "--replica-announce-ip", "127.0.0.1", "--replicaof", &place];
+        let options = [&OPTIONS[..], &own].concat();
+        let replica = Server::with(&options);
         until("the replica follows", || {
             replica.command::<String>("INFO replication").contains("master_link_status:up")
         });
-        let sentinels: Vec<_> = (0..3).map(|_| Sentinel::start(master.port)).collect();
+        let sentinels: Vec<_> = (0..3).map(|_| Sentinel::start(port, from)).collect();
         until("the sentinels know each other and the replica", || {
             sentinels.iter().all(|sentinel| {
                 let info = sentinel.info();
@@ -45,8 +64,12 @@ impl Guarded {
     }
 
     pub(crate) fn url(&self) -> String {
-        let hosts: Vec<_> = self.sentinels.iter().map(|sentinel| format!("127.0.0.1:{}", sentinel.port)).collect();
-        format!("redis+sentinel://{}/{NAME}", hosts.join(","))
+        url(&self.sentinels())
+    }
+
+    /// The ports of the Sentinels.
+    pub(crate) fn sentinels(&self) -> Vec<u16> {
+        self.sentinels.iter().map(|sentinel| sentinel.port).collect()
     }
 
     /// Whether all Sentinels name the former replica.
@@ -55,14 +78,21 @@ impl Guarded {
     }
 }
 
+/// Sentinels at these ports.
+pub(crate) fn url(ports: &[u16]) -> String {
+    let hosts: Vec<_> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+    format!("redis+sentinel://{}/{NAME}", hosts.join(","))
+}
+
 impl Sentinel {
-    fn start(master: u16) -> Self {
+    fn start(master: u16, from: &str) -> Self {
         let port = free_port();
         let folder = std::env::temp_dir().join(format!("haat-sentinel-{}-{port}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("the temporary folder can be written to");
         let file = folder.join("sentinel.conf");
         let text = format!(
-            "port {port}\nbind 127.0.0.1\ndir {}\nsentinel monitor {NAME} 127.0.0.1 {master} 2\n\
+            "port {port}\nbind 127.0.0.1\nbind-source-addr {from}\ndir {}\n\
+             sentinel announce-ip 127.0.0.1\nsentinel monitor {NAME} 127.0.0.1 {master} 2\n\
              sentinel down-after-milliseconds {NAME} 1000\nsentinel failover-timeout {NAME} 5000\n",
             folder.display()
         );

@@ -1,5 +1,6 @@
 -- Finds out whether Redis has lost what it had acknowledged of a stream: it is at fewer entries of the log, or at fewer steps of
--- the sale, than a gateway has had. Stands before the scripts that need it.
+-- the sale, than a gateway has had. Stands before the scripts that need it. What was overtaken since is found out on a new
+-- connection alone, see `settle`.
 --
 -- reads   meta (epoch, seq, bytes, day) · takers (steps)
 -- writes  nothing, unless something was lost: meta (epoch) · clock · fields
@@ -12,7 +13,7 @@ local function begin_epoch(has, epoch)
   -- The clock has run back as well, and must not name a moment twice.
   local time = redis.call('TIME')
   local now = time[1] * 1000000 + time[2]
-  if tonumber(redis.call('GET', has.clock) or 0) < now then redis.call('SET', has.clock, string.format('%.0f', now)) end
+  if clock_at(has.clock) < now then redis.call('SET', has.clock, string.format('%.0f', now)) end
   local all = redis.call('HGETALL', has.fields)
   for i = 1, #all, 2 do
     local name, text = all[i], all[i + 1]
@@ -29,7 +30,7 @@ local function position_of(has, seen)
   local known = redis.call('HMGET', has.meta, 'epoch', 'seq', 'bytes', 'day')
   local epoch = known[1]
   if not epoch then return known, false end
-  local lost = epoch == seen.epoch and tonumber(known[2]) < tonumber(seen.seq)
+  local lost = epoch == seen.epoch and (tonumber(known[2]) or 0) < tonumber(seen.seq)
   if not lost and seen.steps and epoch == seen.sale_epoch then
     lost = tonumber(redis.call('HGET', has.takers, 'v') or 0) < tonumber(seen.steps)
   end

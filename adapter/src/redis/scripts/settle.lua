@@ -1,9 +1,35 @@
 -- A new connection: what a gateway has seen of a stream is held against what is there.
 --
--- reads   meta · takers
+-- There may be as much as it has seen, and still not the same: another master went on from less, and has overtaken what was
+-- lost. So the last entry that the gateway has had is looked up, and known by its moment; and the last grant.
+--
+-- reads   meta · takers · log · grants
 -- writes  nothing, unless something was lost, see `lost`
 -- says    1 for a new epoch, else 0
 local has = { meta = KEYS[1], fields = KEYS[2], clock = KEYS[3], takers = KEYS[4] }
+local log, grants = KEYS[5], KEYS[6]
 local seen = { epoch = ARGV[1], seq = ARGV[2], sale_epoch = ARGV[3], steps = ARGV[4], new_epoch = ARGV[5] }
-local _, lost = position_of(has, seen)
+local entry, moment, grant = tonumber(ARGV[6]), ARGV[7], ARGV[8]
+
+local known, lost = position_of(has, seen)
+
+-- Whether another entry stands under the number. One that was trimmed tells nothing; nor does a log that is none.
+local function is_another_entry()
+  if known[1] ~= seen.epoch or entry == 0 then return false end
+  local length = redis.pcall('LLEN', log)
+  if type(length) ~= 'number' then return false end
+  local index = entry - (tonumber(known[2]) or 0) + length - 1
+  if index < 0 or index >= length then return false end
+  local number, its_moment = string.match(redis.call('LINDEX', log, index), '^%d+ %S+ (%d+) (%d+) ')
+  return tonumber(number) == entry and its_moment ~= moment
+end
+
+local function is_grant_missing()
+  return known[1] == seen.sale_epoch and grant ~= '' and redis.pcall('HEXISTS', grants, grant) == 0
+end
+
+if known[1] and not lost and (is_another_entry() or is_grant_missing()) then
+  begin_epoch(has, seen.new_epoch)
+  lost = true
+end
 return lost and 1 or 0

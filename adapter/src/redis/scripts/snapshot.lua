@@ -8,4 +8,4 @@ if not known[1] then return nil end
 local limit = tonumber(ARGV[2])
 local history = {}
 if limit > 0 then history = newest(KEYS[3], redis.call('LLEN', KEYS[3]) - 1, ARGV[1], limit) end
-return { known[1], known[2], redis.call('GET', KEYS[4]) or '0', redis.call('HGETALL', KEYS[2]), history }
+return { known[1], known[2], string.format('%.0f', clock_at(KEYS[4])), redis.call('HGETALL', KEYS[2]), history }
