@@ -170,6 +170,25 @@ async fn another_gateway_goes_on_where_one_has_stopped() {
     assert_eq!((&later["stream"], told.len()), (&json!("later"), before + 1));
 }
 
+/// As if it had not been there for so long.
+#[tokio::test]
+async fn what_is_a_day_old_is_given_up_and_counted() {
+    const SKIPPED: &str = "haat_webhook_skipped_total";
+    let engine = Engine::new(Limits::default());
+    let first = World::join(&engine, &[]).await;
+    sell(&first).await;
+    first.server.stop().await;
+    engine.pass(std::time::Duration::from_secs(25 * 3600));
+    let (shop, url) = Shop::open(200).await;
+    let second = World::join(&engine, &variables(&url)).await;
+    support::patiently("they are given up", async { while second.metric(SKIPPED, r#"server="0""#).await == 0.0 {} })
+        .await;
+    second.done("stream:start", json!({})).await;
+    let told = shop.until(|told| !told.is_empty()).await;
+    assert_eq!(events(&told), ["stream:started"], "only what is new");
+    assert_eq!(second.metric(SKIPPED, r#"server="0""#).await, TOLD.len() as f64);
+}
+
 #[tokio::test]
 async fn each_server_is_told_by_itself() {
     let ((deaf, one), (shop, other)) = (Shop::open(404).await, Shop::open(200).await);

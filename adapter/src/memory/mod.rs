@@ -31,9 +31,9 @@ mod unique;
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::time::Instant;
@@ -116,6 +116,8 @@ pub struct Engine {
     available: AtomicBool,
     /// The wall clock (ms since 1970) and the clock that nobody sets, when the engine was made.
     started: (u64, Instant),
+    /// How far the time of the store is ahead of them, in ms.
+    ahead: AtomicU64,
     streams: Mutex<Streams>,
     bus: Mutex<Bus>,
     audiences: Mutex<Audiences>,
@@ -130,6 +132,7 @@ impl Engine {
             limits,
             available: AtomicBool::new(true),
             started: (wall_clock(), Instant::now()),
+            ahead: AtomicU64::new(0),
             streams: Mutex::default(),
             bus: Mutex::default(),
             audiences: Mutex::default(),
@@ -160,6 +163,11 @@ impl Engine {
         lock(&self.audiences).clear();
         lock(&self.sessions).clear();
         lock(&self.leases).clear();
+    }
+
+    /// For tests: as if so much time had passed for everything that goes by [`Market::now`](crate::Market::now).
+    pub fn pass(&self, time: Duration) {
+        self.ahead.fetch_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
     }
 
     /// For tests: while `false`, every call of the store is [`StoreError::Unavailable`] and does nothing, broadcasts are lost,

@@ -138,6 +138,7 @@ fn provider() -> rustls::crypto::CryptoProvider {
 
 impl Sender {
     async fn run(self, mut woken: Woken) {
+        metrics::webhooks_skipped(self.place, 0);
         let sender = Arc::new(self);
         let (mut waiting, mut failures) = (BTreeSet::<Arc<str>>::new(), BTreeMap::<Arc<str>, (Instant, u32)>::new());
         let (mut busy, mut telling) = (BTreeSet::<Arc<str>>::new(), FuturesUnordered::new());
@@ -206,26 +207,41 @@ impl Sender {
         let Some(mut position) = self.read_as(stream, LEASE, None).await? else { return Ok(Left::Taken) };
         loop {
             let records = self.shared.market.ledger(stream, &position, PAGE).await?;
+            let mut too_old = 0;
             for record in &records {
                 position = record.id.to_string();
-                // What tells nothing is skipped together, at the end of the page.
+                // What tells nothing, or too late, is skipped together, with the next one that is told or at the end of the
+                // page.
                 let Some(event) = event_of(record) else { continue };
-                if let Some(body) = self.body(stream, event, record)
-                    && !self.send(&record.id, stream, event, body).await
-                {
+                let Some(body) = self.body(stream, event, record) else {
+                    too_old += 1;
+                    continue;
+                };
+                if !self.send(&record.id, stream, event, body).await {
                     return Ok(Left::Refused);
                 }
                 // Told only once if nobody fails.
                 if self.read_as(stream, LEASE, Some(&position)).await?.is_none() {
                     return Ok(Left::Taken);
                 }
+                self.skipped(stream, std::mem::take(&mut too_old));
             }
             if self.read_as(stream, LEASE, Some(&position)).await?.is_none() {
                 return Ok(Left::Taken);
             }
+            self.skipped(stream, too_old);
             if records.len() < PAGE {
                 return Ok(Left::Done);
             }
+        }
+    }
+
+    /// The server will never be told of so many events.
+    fn skipped(&self, stream: &str, events: u64) {
+        if events > 0 {
+            metrics::webhooks_skipped(self.place, events);
+            let host = self.address.host().unwrap_or_default();
+            tracing::warn!(host, stream, events, "webhooks were given up after a day");
         }
     }
 

@@ -236,3 +236,8 @@ pub fn webhook(outcome: &'static str) {
 pub fn webhooks_late(place: usize, streams: usize) {
     metrics::gauge!("haat_webhook_late_streams", "server" => place.to_string()).set(streams as f64);
 }
+
+/// So many events are too old for a server.
+pub fn webhooks_skipped(place: usize, events: u64) {
+    metrics::counter!("haat_webhook_skipped_total", "server" => place.to_string()).increment(events);
+}

@@ -15,7 +15,7 @@ mod pools;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 
 use futures::future::BoxFuture;
@@ -159,7 +159,8 @@ impl Engine {
     /// See [`Market::now`].
     pub(super) fn time(&self) -> u64 {
         let since = Instant::now().saturating_duration_since(self.started.1);
-        self.started.0.saturating_add(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+        let since = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        self.started.0.saturating_add(since).saturating_add(self.ahead.load(Ordering::SeqCst))
     }
 }
 
