@@ -148,6 +148,9 @@ pub struct Append {
     pub record: Option<String>,
     /// Counters of the stream's sale that nobody needs any more.
     pub forget: Vec<String>,
+    /// Counts the audience anew ([`Store::sync`]): peak, users and counters, not those of the sale. Whoever is there is counted
+    /// with the next share, and users when they are reported again.
+    pub anew: bool,
     /// Entries of the log to blank: their text (`data`) is gone for history and replay, their `seq`, name and `set` stay.
     /// Numbers that are not in the log are no error.
     pub erase: Vec<u64>,
@@ -242,7 +245,7 @@ pub struct Share {
 pub struct Totals {
     /// Viewers on all gateways whose lease is alive.
     pub viewers: u64,
-    /// The most there ever were at once.
+    /// The most there ever were at once, since [`Append::anew`].
     pub peak: u64,
     /// Different users: exact while they are few (a few hundred), then an estimate with a standard error below 1%.
     pub unique: u64,

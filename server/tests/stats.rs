@@ -4,7 +4,7 @@ mod support;
 
 use haat_adapter::memory::{Engine, Limits};
 use serde_json::{Value, json};
-use support::{Client, World, token};
+use support::{Client, World, live::product, token};
 
 async fn until(host: &mut Client, holds: impl Fn(&Value) -> bool) -> Value {
     support::patiently("the numbers", async {
@@ -67,4 +67,41 @@ async fn the_numbers_are_those_of_all_gateways() {
     assert_eq!(one.get("/v1/streams/none/stats", Some(&token("shop", "service", &["*"]))).await.status, 404);
     host.ok("stream:end", json!({})).await;
     assert_eq!(host.ok("stream:stats", json!({})).await["stats"]["messages"], 11, "after the end as well");
+}
+
+#[tokio::test]
+async fn another_show_of_a_stream_has_its_own_numbers() {
+    let engine = Engine::new(Limits::default());
+    let (one, other) = (World::join(&engine, &[]).await, World::join(&engine, &[]).await);
+    let mut host = one.host().await;
+    let (mut ana, mut bo) = (one.viewer("ana").await, other.viewer("bo").await);
+    let chi = other.viewer("chi").await;
+    ana.say("main", "of the first show").await;
+    bo.ok("reaction:send", json!({ "kind": "heart", "count": 9 })).await;
+    host.ok("product:put", json!({ "product": product("saree") })).await;
+    let drop = json!({ "id": "d1", "product": "saree", "price": { "amount": 100, "currency": "INR" }, "stock": 5 });
+    host.ok("drop:open", json!({ "drop": drop })).await;
+    ana.ok("drop:claim", json!({ "drop": "d1" })).await;
+    until(&mut host, |stats| {
+        let of_audience = stats["peakViewers"] == 3 && stats["uniqueViewers"] == 3 && stats["reactions"] == 9;
+        of_audience && stats["claims"] == 1 && stats["messages"] == 1
+    })
+    .await;
+    chi.drop_connection().await;
+    until(&mut host, |stats| stats["viewers"] == 2).await;
+    host.ok("stream:end", json!({})).await;
+    let last = until(&mut host, |_| true).await;
+    assert_eq!((&last["peakViewers"], &last["claims"]), (&json!(3), &json!(1)), "they stay until the next one begins");
+
+    let state = host.ok("stream:start", json!({})).await["state"].clone();
+    assert_eq!((&state["status"], &state["reactions"]), (&json!("live"), &json!({})));
+    let stats = until(&mut host, |stats| stats["uniqueViewers"] == 2).await;
+    for (name, value) in [("viewers", 2), ("peakViewers", 2), ("messages", 0), ("reactions", 0), ("claims", 0)] {
+        assert_eq!(stats[name], value, "{name}: who stayed is there, and nothing else");
+    }
+    assert_eq!(stats["revenue"], json!([]));
+    bo.ok("reaction:send", json!({ "kind": "heart", "count": 4 })).await;
+    ana.say("main", "of the second show").await;
+    until(&mut host, |stats| stats["reactions"] == 4 && stats["messages"] == 1).await;
+    assert_eq!(host.ok("stream:stats", json!({})).await["stats"]["peakViewers"], 2);
 }

@@ -58,6 +58,14 @@ impl Audiences {
         totals.collect()
     }
 
+    /// See [`Append::anew`](crate::Append::anew).
+    pub(super) fn count_anew(&mut self, stream: &str) {
+        if let Some(audience) = self.by_stream.get_mut(stream) {
+            let leases = std::mem::take(&mut audience.leases);
+            *audience = Audience { leases, ..Audience::default() };
+        }
+    }
+
     pub(super) fn clear(&mut self) {
         self.by_stream.clear();
     }

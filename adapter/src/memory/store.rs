@@ -16,8 +16,12 @@ impl Engine {
         let mut called = Called::new();
         let mut streams = lock(&self.streams);
         self.check_available()?;
+        let anew = append.anew;
         let appended = streams.append(append, (Instant::now(), self.time()), &self.limits)?;
         if let Appended::New(entry) = &appended {
+            if anew {
+                lock(&self.audiences).count_anew(&entry.stream);
+            }
             lock(&self.bus).publish(entry, &mut called);
         }
         Ok(appended)

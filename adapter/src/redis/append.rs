@@ -107,7 +107,8 @@ impl Core {
         Ok(appended)
     }
 
-    /// The keys of a step: those of the stream, and those of `once` and `pace` in the order in which the script reads of them.
+    /// The keys of a step: those of the stream, and those of `once`, `pace` and `anew` in the order in which the script reads
+    /// of them.
     fn append_keys(&self, stream: &str, appends: &[&Written]) -> Vec<String> {
         let mut keys: Vec<String> = ["meta", "fields", "log"].map(|part| self.names.key(stream, part)).into();
         keys.push(self.names.clock(stream));
@@ -115,6 +116,8 @@ impl Core {
         for Written { append, .. } in appends {
             keys.extend(append.once.iter().map(|once| self.names.key(stream, &format!("once:{}", once.key))));
             keys.extend(pace(append).map(|(key, _)| self.names.key(stream, &format!("pace:{key}"))));
+            let audience = if append.anew { &["audience", "users", "crowd"][..] } else { &[] };
+            keys.extend(audience.iter().map(|part| self.names.key(stream, part)));
         }
         keys
     }
@@ -203,6 +206,9 @@ impl Written {
         }
         if let Some((_, interval)) = pace(append) {
             command.arg("pace").arg(interval);
+        }
+        if append.anew {
+            command.arg("anew");
         }
         if append.fill.iter().any(Option::is_some) {
             for gap in 0..append.data.len().saturating_sub(1) {

@@ -100,6 +100,7 @@ macro_rules! contract_cases {
                 lapses_without_renewal,
                 counts_who_moves_once,
                 remembers_the_peak,
+                is_counted_anew,
                 counts_a_user_of_two_gateways_once,
                 estimates_a_crowd,
                 adds_counters_up,

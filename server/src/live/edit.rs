@@ -96,6 +96,8 @@ pub(super) struct Event {
     pub forget: Vec<String>,
     /// See [`Append::once`].
     pub once: Option<Once>,
+    /// See [`Append::anew`].
+    pub anew: bool,
 }
 
 impl Event {
@@ -154,7 +156,7 @@ pub(super) async fn edit_any(
         let epoch = begins.clone().unwrap_or(position.epoch);
         let mut state = State { epoch, fields, changes: Vec::new() };
         let revision = state.get(REVISION).map(str::to_owned);
-        let Event { name, data, fill, erase, forget, once } = change(&mut state)?;
+        let Event { name, data, fill, erase, forget, once, anew } = change(&mut state)?;
         let mut set = state.changes.clone();
         // The engine writes the event's number between the two pieces: no two changes have the same.
         set.push((REVISION.to_owned(), Some(vec![String::new(), String::new()])));
@@ -169,6 +171,7 @@ pub(super) async fn edit_any(
             erase,
             forget,
             once,
+            anew,
             record: by.clone(),
             ..Append::default()
         };

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use haat_adapter::market::{CLAIMS, SPINS};
+
 use super::{
     audience::shift,
     body::Body,
@@ -11,7 +13,8 @@ use super::{
     edit::{Event, State, edit_any},
     product::catalogue,
     reject::{Code, Reject, json},
-    state::{DEFAULT_MODE, Moment, Outline},
+    state::{DEFAULT_MODE, Moment, Outline, REACTIONS},
+    stats::REVENUE,
     text::clean,
     visitor::Joined,
 };
@@ -66,18 +69,23 @@ pub(super) async fn leave(call: Call) -> Result<Reply, Reject> {
     }
 }
 
-/// `stream:start`
+/// `stream:start`: a stream that had ended has another show, with numbers of its own.
 pub(super) async fn start(call: Call) -> Result<Reply, Reject> {
     let given = Given::read(&call)?;
+    let totals = call.live.shared.totals(&call.stream).await?;
+    let names = totals.counters.into_iter().map(|counter| counter.name);
+    let of_show: Vec<String> =
+        names.filter(|name| [CLAIMS, SPINS].contains(&&**name) || name.starts_with(REVENUE)).collect();
     change(&call, "stream:started", |state| {
         if state.is("status", "\"live\"") {
             return Err(Reject::new(Code::Conflict, "the stream is live already"));
         }
+        let anew = state.is("status", "\"ended\"");
         given.apply(state);
         state.set("status", "\"live\"");
         state.set("startedAt", &call.live.shared.now().to_string());
         state.remove("endedAt");
-        Ok(())
+        Ok(Event { anew, forget: if anew { of_show.clone() } else { Vec::new() }, ..Event::default() })
     })
     .await
 }
@@ -91,7 +99,7 @@ pub(super) async fn update(call: Call) -> Result<Reply, Reject> {
         }
         given.apply(state);
         state.default("status", "\"scheduled\"");
-        Ok(())
+        Ok(Event::default())
     })
     .await
 }
@@ -106,7 +114,7 @@ pub(super) async fn end(call: Call) -> Result<Reply, Reject> {
         }
         state.set("status", "\"ended\"");
         state.set("endedAt", &call.live.shared.now().to_string());
-        Ok(())
+        Ok(Event::default())
     })
     .await
 }
@@ -161,18 +169,21 @@ impl Given {
     }
 }
 
-/// Changes what there is, and shows the whole of it to everybody.
+/// Changes what there is, and shows the whole of it to everybody. `change` leaves name and data of its event to that.
 async fn change(
     call: &Call,
-    event: &'static str,
-    mut change: impl FnMut(&mut State) -> Result<(), Reject>,
+    name: &'static str,
+    mut change: impl FnMut(&mut State) -> Result<Event, Reject>,
 ) -> Result<Reply, Reject> {
     let view = call.live.views.get(&call.stream);
-    let totals = view.as_ref().map(|view| view.totals()).unwrap_or_default();
+    let mut totals = view.as_ref().map(|view| (*view.totals()).clone()).unwrap_or_default();
     let viewers = view.map_or(0, |view| view.audience(&totals));
     let now = || call.live.shared.now();
     let edited = edit_any(&call.live, &call.stream, Some(call.by()), |state| {
-        change(state)?;
+        let event = change(state)?;
+        if event.anew {
+            totals.counters.retain(|counter| !counter.name.starts_with(REACTIONS));
+        }
         let outline = Outline::new(&call.stream, state.all());
         let [before, after] = outline.pieces(Moment { now: now(), epoch: &state.epoch, viewers, totals: &totals });
         let data = vec![
@@ -180,7 +191,7 @@ async fn change(
             format!(r#","state":{before}"#),
             format!("{after}}}"),
         ];
-        Ok(Event { name: event, data, ..Event::default() })
+        Ok(Event { name, data, ..event })
     });
     let (entry, state) = edited.await?;
     call.live.shared.hooks.wake(&call.stream);

@@ -156,13 +156,17 @@ impl Views {
         }
     }
 
-    fn deliver(&self, view: &View, entry: &Entry, frame: &Frame) {
+    fn deliver(&self, view: &Rc<View>, entry: &Entry, frame: &Frame) {
         if !is_erased(entry) {
             self.rooms.broadcast(0, &view.room, frame);
         }
+        if *entry.event == *"stream:started" {
+            // Whoever stayed since the show before is a viewer of this one too.
+            self.reborn.borrow_mut().push(view.clone());
+        }
     }
 
-    fn deliver_held(&self, view: &View) -> bool {
+    fn deliver_held(&self, view: &Rc<View>) -> bool {
         let mut progress = false;
         while let Some((entry, frame)) = view.next_held() {
             self.deliver(view, &entry, &frame);
@@ -255,8 +259,8 @@ impl Views {
         }
     }
 
-    /// The views of streams whose log has begun a new life since the last call: whatever else the store knew of them may be
-    /// gone as well.
+    /// The views of streams whose viewers are to be told again: their log has begun a new life since the last call, and
+    /// whatever else the store knew of them may be gone as well; or a show has begun, which is counted anew.
     pub fn reborn(&self) -> Vec<Rc<View>> {
         self.reborn.take()
     }

@@ -1,9 +1,9 @@
 -- Appends entries to a stream's log, one after the other: number, checks, fields, log, publication, all in one step.
 --
 -- told    after what is said of the stream, for each entry what the gateway knows of its body, the body, and what else belongs
---         to it behind a word for each: see `read_entry`. Keys of `once` and `pace` in the order of these words.
--- reads   meta (epoch, seq, bytes, day) · fields · once · pace · counts
--- writes  clock · log · meta · fields · once · pace · ledger · counts; nothing of an entry that is refused, but for what was
+--         to it behind a word for each: see `read_entry`. Keys of `once`, `pace` and `anew` in the order of these words.
+-- reads   meta (epoch, seq, bytes, day) · fields · once · pace · counts · audience
+-- writes  clock · log · meta · fields · once · pace · ledger · counts · audience · users · crowd; nothing of an entry that is refused, but for what was
 --         lost, see `lost`
 -- says    epoch, "1" for the first entry of the day or else "0", and of each entry "N", seq, clock and values · "R" and the
 --         first record of a repetition · "C" and which check does not hold · "P" and how many ms are to be waited · "F": too
@@ -21,7 +21,7 @@ local peers, max_fields, max_records, count = ARGV[10], tonumber(ARGV[11]), ARGV
 
 local keys, once_keys, checked = 6, {}, {}
 -- Whether anything is to be done with fields, counters and ledger.
-local changes, counted, recorded
+local changes, counted, recorded, audience
 
 -- What is said of an entry, up to the ".", and the place behind it.
 local function read_entry(at)
@@ -59,6 +59,11 @@ local function read_entry(at)
       keys = keys + 1
       entry.pace, entry.pace_ms = KEYS[keys], ARGV[at + 1]
       at = at + 2
+    elseif word == 'anew' then
+      -- The audience is counted from nothing.
+      entry.audience, entry.users, entry.crowd = KEYS[keys + 1], KEYS[keys + 2], KEYS[keys + 3]
+      keys, audience = keys + 3, entry.audience
+      at = at + 1
     elseif word == 'fill' then
       -- The counter that belongs into the next gap of the data, "": none.
       entry.fill, counted = entry.fill or {}, true
@@ -92,6 +97,7 @@ end
 if changes then held = redis.call('HLEN', fields) end
 if counted then redis.call('HLEN', counts) end
 if recorded then redis.call('XLEN', ledger) end
+if audience then redis.call('HLEN', audience) end
 -- The first records of repetitions; those of this step join them.
 local firsts = {}
 for _, key in ipairs(once_keys) do firsts[key] = redis.call('GET', key) end
@@ -154,6 +160,15 @@ local function erase(numbers)
   if erased > 0 then log.bytes = redis.call('HINCRBY', meta, 'bytes', -erased) end
 end
 
+-- Leases stay: whoever is there is there.
+local function count_anew(entry)
+  local all = redis.call('HGETALL', entry.audience)
+  for i = 1, #all, 2 do
+    if string.sub(all[i], 1, 2) ~= 'l:' then redis.call('HDEL', entry.audience, all[i]) end
+  end
+  redis.call('DEL', entry.users, entry.crowd)
+end
+
 local function append(entry)
   local values
   if entry.fill then
@@ -170,6 +185,7 @@ local function append(entry)
   end
   if entry.pace then redis.call('SET', entry.pace, '', 'PX', entry.pace_ms) end
   if #entry.forget > 0 then redis.call('HDEL', counts, unpack(entry.forget)) end
+  if entry.audience then count_anew(entry) end
   if entry.by then
     local first = string.match(entry.about, '^(%d+) ')
     local data = joined(pieces_of(entry.body, first + 1), values or {}, written.digits)
