@@ -201,11 +201,19 @@ impl Shared {
     /// # Errors
     /// The store's.
     pub async fn totals(&self, stream: &str) -> Result<Totals, StoreError> {
-        let share = Share { stream: stream.to_owned(), ..Share::default() };
+        let totals = self.all_totals(&[stream.to_owned()]).await?;
+        Ok(totals.into_iter().next().unwrap_or_default())
+    }
+
+    /// The same of many streams, in one round trip.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn all_totals(&self, streams: &[String]) -> Result<Vec<Totals>, StoreError> {
+        let share = |stream: &String| Share { stream: stream.clone(), ..Share::default() };
         // Under a name of its own, so that the share of this gateway stays what it is.
         let reader = format!("{}/reader", self.name);
-        let totals = self.store.sync(&reader, Duration::ZERO, vec![share]).await?;
-        Ok(totals.into_iter().next().unwrap_or_default())
+        self.store.sync(&reader, Duration::ZERO, streams.iter().map(share).collect()).await
     }
 
     /// Gives an event to a room of the main namespace, on all gateways. Who is out of reach does not get it.

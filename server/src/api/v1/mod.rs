@@ -23,6 +23,8 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use futures::StreamExt;
+use haat_adapter::Totals;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 use serde::Deserialize;
 use serde_json::Value;
@@ -47,6 +49,8 @@ const MAX_REQUESTS: usize = 1_024;
 const MAX_DEPTH: usize = 32;
 /// Streams of a page.
 const MAX_STREAMS: usize = 200;
+/// Streams of a page that are read at once.
+const AT_ONCE: usize = 16;
 /// See [`MAX_STREAMS`].
 const STREAMS: usize = 50;
 /// Records of a page of a ledger.
@@ -354,11 +358,12 @@ async fn streams(State(api): Context, client: Client, query: Paged) -> Answer {
     ids.sort_unstable();
     let next = ids.get(limit - 1).filter(|_| ids.len() > limit).cloned();
     ids.truncate(limit);
+    let totals = api.shared.all_totals(&ids).await.map_err(Reject::from)?;
+    let snapshots: Vec<_> = ids.iter().map(|id| api.shared.store.snapshot(id, "", 0)).collect();
+    let mut snapshots = futures::stream::iter(snapshots).buffered(AT_ONCE);
     let mut list = Vec::with_capacity(ids.len());
-    for id in ids {
-        let snapshot = api.shared.store.snapshot(&id, "", 0).await.map_err(Reject::from)?;
-        let Some(snapshot) = snapshot else { continue };
-        let viewers = api.shared.totals(&id).await.map_err(Reject::from)?.viewers;
+    for (id, Totals { viewers, .. }) in ids.iter().zip(totals) {
+        let Some(snapshot) = snapshots.next().await.transpose().map_err(Reject::from)?.flatten() else { continue };
         let field = |name: &str| {
             let text = snapshot.fields.iter().find(|(known, _)| **known == *name).map(|(_, text)| &**text);
             text.unwrap_or("null").to_owned()
