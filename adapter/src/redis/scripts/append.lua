@@ -160,11 +160,11 @@ local function erase(numbers)
   if erased > 0 then log.bytes = redis.call('HINCRBY', meta, 'bytes', -erased) end
 end
 
--- Leases stay: whoever is there is there.
+-- Whoever is there is there: the sum of the leases stays.
 local function count_anew(entry)
   local all = redis.call('HGETALL', entry.audience)
   for i = 1, #all, 2 do
-    if string.sub(all[i], 1, 2) ~= 'l:' then redis.call('HDEL', entry.audience, all[i]) end
+    if all[i] ~= 't' and all[i] ~= 'd' then redis.call('HDEL', entry.audience, all[i]) end
   end
   redis.call('DEL', entry.users, entry.crowd)
 end
