@@ -223,8 +223,11 @@ impl Target {
     /// # Errors
     /// If another server is named, or they do not start.
     pub(crate) fn fleet(args: &TargetArgs, gateways: usize, redis: bool) -> anyhow::Result<Self> {
-        if args.url.is_some() || args.limit.is_some() || args.preset != Preset::Haat {
-            bail!("gateways are started here: leave out --url, --limit and --preset");
+        if args.url.is_some() || args.limit.is_some() {
+            bail!("this scenario starts its gateways itself: leave out --url and --limit");
+        }
+        if args.preset != Preset::Haat {
+            bail!("what is started is a gateway of haat: another server is named with --url");
         }
         let args = args.with_secret()?;
         let plan = Plan {
