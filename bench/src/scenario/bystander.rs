@@ -2,6 +2,8 @@
 //! hear? It has a viewer of its own, in a stream where nothing happens.
 
 use std::net::SocketAddr;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
@@ -17,6 +19,9 @@ use crate::target::{self, Target, Who};
 const RECEIVED: &str = "haat_redis_received_total";
 /// Those of others; what it sends itself, to see whether it hears, is apart.
 const OF_OTHERS: &str = "kind=\"message\"";
+
+/// A gateway's metrics of Redis are at most so old.
+const TELLS: Duration = Duration::from_secs(1);
 
 /// Options of `bystander`.
 #[derive(Args, Clone, Debug)]
@@ -59,7 +64,9 @@ pub(crate) fn run(args: &BystanderArgs, run: &mut Run) -> anyhow::Result<Bystand
     let target = apart.renamed().at(busy.public);
     let before = (received(aside.private)?, received(busy.private)?, aside.server.cpu_seconds());
     let load = fanout::measure(&args.fanout, &target, run)?;
-    let after = (received(aside.private)?, received(busy.private)?, aside.server.cpu_seconds());
+    let cpu_seconds = aside.server.cpu_seconds();
+    thread::sleep(TELLS);
+    let after = (received(aside.private)?, received(busy.private)?, cpu_seconds);
     Ok(Bystander {
         received: after.0 - before.0,
         received_by_busy: after.1 - before.1,
