@@ -3,8 +3,8 @@
 -- told    after what is said of the stream, for each entry what the gateway knows of its body, the body, and what else belongs
 --         to it behind a word for each: see `read_entry`. Keys of `once`, `pace` and `anew` in the order of these words.
 -- reads   meta (epoch, seq, bytes, day) · fields · once · pace · counts · audience
--- writes  clock · log · meta · fields · once · pace · ledger · counts · audience · users · crowd; nothing of an entry that is refused, but for what was
---         lost, see `lost`
+-- writes  clock · log · meta · fields · once · pace · ledger · counts · audience · users · crowd; nothing of an entry that is
+--         refused, but for what was lost, see `lost`
 -- says    epoch, "1" for the first entry of the day or else "0", and of each entry "N", seq, clock and values · "R" and the
 --         first record of a repetition · "C" and which check does not hold · "P" and how many ms are to be waited · "F": too
 --         many fields
@@ -20,7 +20,7 @@ local to = {
 local peers, max_fields, max_records, count = ARGV[10], tonumber(ARGV[11]), ARGV[12], tonumber(ARGV[13])
 
 local keys, once_keys, checked = 6, {}, {}
--- Whether anything is to be done with fields, counters and ledger.
+-- Whether anything is to be done with fields, counters, ledger and audience.
 local changes, counted, recorded, audience
 
 -- What is said of an entry, up to the ".", and the place behind it.
