@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { Clients, TRAVEL, done, say, transport } from './support/client.js';
 import { missing, startFleet } from './support/fleet.js';
-import { once, until } from './support/wait.js';
+import { once, settled, until } from './support/wait.js';
 
 /** The numbers that these clients have to have heard since they joined, up to the last. */
 async function complete(viewers, last) {
@@ -36,8 +36,7 @@ describe('a fleet behind a balancer that is not sticky', { skip: missing }, () =
         for (let number = 0; talking; number += 1) await say(supplier, stream, `${number}`);
       })();
       const viewers = await Promise.all(Array.from({ length: 15 }, () => clients.viewer(fleet.url, stream, {}, options)));
-      const last = options.transports?.[0] ?? 'websocket';
-      await until(`everybody on ${last}`, () => viewers.every((viewer) => transport(viewer) === last));
+      await settled(...viewers);
       talking = false;
       await talk;
       await complete(viewers, (await say(supplier, stream, 'the last')).seq);
@@ -68,7 +67,7 @@ describe('a fleet that loses a gateway', { skip: missing }, () => {
       const supplier = await clients.supplier(fleet.url, stream);
       await done(supplier, 'stream:join', { stream });
       const viewers = await Promise.all(Array.from({ length: 12 }, () => clients.viewer(fleet.url, stream)));
-      await until('all upgrades', () => viewers.every((viewer) => transport(viewer) === 'websocket'));
+      await settled(supplier, ...viewers);
       const ids = viewers.map((viewer) => viewer.id);
       let left = 0;
       for (const viewer of viewers) viewer.on('disconnect', () => (left += 1));

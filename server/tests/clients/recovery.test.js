@@ -5,7 +5,7 @@ import { after, before, describe, test } from 'node:test';
 import { Clients, TRAVEL, done, say, token, transport } from './support/client.js';
 import { startGateway } from './support/gateway.js';
 import { startProxy } from './support/proxy.js';
-import { once, until } from './support/wait.js';
+import { once, settled, until } from './support/wait.js';
 
 describe('recovery', { concurrency: true }, () => {
   const clients = new Clients();
@@ -23,7 +23,7 @@ describe('recovery', { concurrency: true }, () => {
     const supplier = await clients.supplier(gateway.url, stream);
     await done(supplier, 'stream:join', { stream });
     const viewer = await clients.viewer(proxy.url, stream, auth, options);
-    if (!options?.transports) await until('an upgrade', () => transport(viewer) === 'websocket');
+    await settled(viewer);
     return { proxy, supplier, viewer, id: viewer.id };
   }
 
@@ -221,6 +221,7 @@ test('without recovery everybody who returns is new, and events carry no offset'
   const supplier = await clients.supplier(gateway.url, 'main');
   await done(supplier, 'stream:join', { stream: 'main' });
   const viewer = await clients.viewer(proxy.url, 'main');
+  await settled(viewer);
   const event = once(viewer, 'chat:message');
   await say(supplier, 'main', 'hello');
   assert.equal((await event).length, 1);

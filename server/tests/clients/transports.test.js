@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { Clients, TRAVEL, done, say, transport } from './support/client.js';
 import { startGateway } from './support/gateway.js';
-import { once, until } from './support/wait.js';
+import { once, settled, until } from './support/wait.js';
 
 describe('transports', () => {
   const clients = new Clients();
@@ -47,7 +47,7 @@ describe('transports', () => {
       for (let number = 0; talking; number += 1) await say(supplier, 'busy', `${number}`);
     })();
     const viewers = await Promise.all(Array.from({ length: 20 }, () => clients.viewer(gateway.url, 'busy')));
-    await until('all upgrades', () => viewers.every((viewer) => transport(viewer) === 'websocket'));
+    await settled(...viewers);
     talking = false;
     await talk;
     const last = (await say(supplier, 'busy', 'the last')).seq;

@@ -5,7 +5,7 @@ import { describe, test } from 'node:test';
 import { startGateway } from '../clients/support/gateway.js';
 import { startProxy } from '../clients/support/proxy.js';
 import { supplierToken, token } from '../clients/support/token.js';
-import { once, until } from '../clients/support/wait.js';
+import { once, settled, until } from '../clients/support/wait.js';
 import { People, done, heard } from './support/people.js';
 import { skip, startRedis } from './support/redis.js';
 
@@ -35,7 +35,7 @@ for (const [name, options] of Object.entries(TRAVEL)) {
       const { gateways, way, people, supplier } = await fleet(t);
       const say = async (text) => (await done(supplier, 'chat:send', { stream: STREAM, text })).message;
       const viewer = await people.viewer(way.url, STREAM, 'asha', options);
-      if (!options.transports) await until('the upgrade', () => viewer.io.engine.transport.name === 'websocket');
+      await settled(viewer);
       const said = [await say('before')];
       await until('it came', () => heard(viewer, 'chat:message').length === 1);
       const { id } = viewer;
@@ -58,6 +58,7 @@ for (const [name, options] of Object.entries(TRAVEL)) {
       const { gateways, way, people, supplier } = await fleet(t);
       const viewer = await people.viewer(way.url, STREAM, 'asha', options);
       const ravi = await people.viewer(way.url, STREAM, 'ravi', options);
+      await settled(viewer, ravi);
       const { id } = viewer;
       const broken = Promise.all([once(viewer, 'disconnect'), once(ravi, 'disconnect')]);
       way.cut();
@@ -79,6 +80,7 @@ for (const [name, options] of Object.entries(TRAVEL)) {
 test('a client is moved to another gateway by a drain', { skip }, async (t) => {
   const { gateways, way, people, supplier } = await fleet(t);
   const viewer = await people.viewer(way.url, STREAM, 'asha');
+  await settled(viewer);
   const { id } = viewer;
   const told = once(viewer, 'server:draining');
   const back = once(viewer, 'connect', 60_000);

@@ -27,3 +27,12 @@ export async function until(what, look, patience = PATIENCE) {
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }
+
+/**
+ * Waits until these official clients travel as they will from then on. A connection that breaks in the midst of an upgrade
+ * is something the client may notice only when the next ping is late: it has stopped polling already, and blames the probe.
+ */
+export const settled = (...sockets) =>
+  until('all upgrades', () =>
+    sockets.every(({ io }) => io.engine.transport?.name === (io.opts.transports?.[0] ?? 'websocket')),
+  );
