@@ -1,6 +1,7 @@
 // The ways in which the official client travels.
 
 import assert from 'node:assert/strict';
+import http from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import { Clients, TRAVEL, done, say, transport } from './support/client.js';
 import { startGateway } from './support/gateway.js';
@@ -37,6 +38,26 @@ describe('transports', () => {
     for (let number = 0; number < 20; number += 1) await say(await joined(supplier, 'polled'), 'polled', `${number}`);
     await until('twenty messages', () => socket.heard.length === 20);
     assert.equal(transport(socket), 'polling');
+  });
+
+  test('where a proxy does not pass an upgrade on, one that begins with WebSocket polls', async (context) => {
+    const proxy = http.createServer((request, response) => {
+      const { connection, upgrade, ...headers } = request.headers;
+      const out = http.request({ host: '127.0.0.1', port: gateway.port, method: request.method, path: request.url, headers });
+      out.on('response', (answer) => answer.pipe(response.writeHead(answer.statusCode, answer.headers)));
+      out.on('error', () => response.destroy());
+      request.pipe(out);
+    });
+    proxy.listen(0, '127.0.0.1');
+    await once(proxy, 'listening');
+    context.after(() => proxy.close() && proxy.closeAllConnections());
+    const options = { transports: ['websocket', 'polling'], tryAllTransports: true };
+    const supplier = await clients.supplier(gateway.url, 'walled');
+    await joined(supplier, 'walled');
+    const viewer = await clients.viewer(`http://127.0.0.1:${proxy.address().port}`, 'walled', {}, options);
+    assert.equal(transport(viewer), 'polling');
+    const message = await say(supplier, 'walled', 'over the wall');
+    await until('the message', () => viewer.heard.at(-1)?.id === message.id);
   });
 
   test('nothing is lost or changes places while it upgrades', async () => {
