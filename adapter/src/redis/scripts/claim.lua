@@ -68,6 +68,7 @@ local steps
 if fresh > 0 and not refusal then
   try_keys()
   redis.call('LLEN', ids)
+  redis.call('HLEN', grants)
   sweep(grants, holds, delay_ms, most_records)
   local users, wanted = {}, { '#', 't:' .. pool }
   for i = 1, claims do

@@ -35,13 +35,14 @@ end
 -- bytes and day of the stream.
 local function open_log(to, known)
   redis.call('LLEN', to.log)
+  local before = clock_at(to.clock)
   local seq = tonumber(known[2] or 0)
   -- From 2^53 on the next number would be the same one.
   if not seq or not (seq >= 0 and seq < 2 ^ 53 and seq % 1 == 0) then error('the last number of the stream is none') end
   return {
     to = to, epoch = known[1] or to.new_epoch, is_new = not known[1],
     seq = seq, bytes = tonumber(known[3] or 0), first_today = known[4] ~= to.today,
-    clock = nil, written = nil, length = nil, records = {},
+    before = before, clock = nil, written = nil, length = nil, records = {},
   }
 end
 
@@ -51,7 +52,7 @@ local function write_entry(log, about, body, values)
     -- Microseconds since 1970, or one more than before: it rises whatever becomes of the clock, and never names a moment twice
     -- that was lost with its key.
     local time = redis.call('TIME')
-    log.clock = math.max(clock_at(log.to.clock) + 1, time[1] * 1000000 + time[2])
+    log.clock = math.max(log.before + 1, time[1] * 1000000 + time[2])
     log.written = log.clock
     redis.call('SET', log.to.clock, string.format('%.0f', log.clock))
     if log.is_new then redis.call('DEL', log.to.log) end

@@ -9,12 +9,13 @@
 -- nobody knows any more what was sold: what was on sale is paused in the same step.
 
 local function begin_epoch(has, epoch)
+  -- Read before anything is written: a key of another type must not leave a new epoch with a sale that goes on.
+  local clock, all = clock_at(has.clock), redis.call('HGETALL', has.fields)
   redis.call('HSET', has.meta, 'epoch', epoch)
   -- The clock has run back as well, and must not name a moment twice.
   local time = redis.call('TIME')
   local now = time[1] * 1000000 + time[2]
-  if clock_at(has.clock) < now then redis.call('SET', has.clock, string.format('%.0f', now)) end
-  local all = redis.call('HGETALL', has.fields)
+  if clock < now then redis.call('SET', has.clock, string.format('%.0f', now)) end
   for i = 1, #all, 2 do
     local name, text = all[i], all[i + 1]
     if string.find(name, '^drop%.') or string.find(name, '^wheel%.') then
