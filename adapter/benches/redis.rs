@@ -199,7 +199,8 @@ async fn exchanges(server: &support::Server, engine: &Arc<Engine>) -> serde_json
                 server.command::<()>("CONFIG RESETSTAT");
             }
             let shares = (0..SHARED).map(|stream| share(round, stream)).collect();
-            engine.sync(&(round % gateways).to_string(), Duration::from_secs(10), shares).await.unwrap();
+            let totals = engine.sync(&(round % gateways).to_string(), Duration::from_secs(10), shares).await;
+            assert!(totals.iter().all(Result::is_ok));
         }
         let what = format!("an exchange, {gateways} gateways, for redis");
         each.insert(gateways.to_string(), json!(script_time(server, &what, rounds * SHARED)));
@@ -278,15 +279,19 @@ async fn measure() {
             viewers: 100,
             users: (0..users).map(|user| format!("customer-{stream}-{user}")).collect(),
             add: vec![Counter { name: "reactions.heart".to_owned(), value: 3 }],
-            moved: Vec::new(),
+            ..Share::default()
         };
         (0..1_000).map(share).collect()
     };
-    engine.sync("0", Duration::from_secs(10), shares(100)).await.unwrap();
+    let sync = async |shares| {
+        let totals = engine.sync("0", Duration::from_secs(10), shares).await;
+        assert!(totals.iter().all(Result::is_ok));
+    };
+    sync(shares(100)).await;
     let started = Instant::now();
     const SYNCS: u32 = 50;
     for _ in 0..SYNCS {
-        engine.sync("0", Duration::from_secs(10), shares(1)).await.unwrap();
+        sync(shares(1)).await;
     }
     println!("{:<46} {:>9.3} ms", "sync of 1,000 streams", (started.elapsed() / SYNCS).as_secs_f64() * 1e3);
     let started = Instant::now();

@@ -54,13 +54,14 @@ pub trait Store: Send + Sync + 'static {
 
     /// Adds this gateway's share of many streams and reads the totals of the fleet back, in one round trip.
     /// `gateway` owns the viewer leases: they lapse `lease` after the last call that named the stream.
-    /// The answers are in the order of `shares`.
+    /// The answers are in the order of `shares`; one stream that fails keeps none of the others from being answered. A share
+    /// whose answer did not come is told again as it was, under the same [`Share::number`].
     fn sync<'a>(
         &'a self,
         gateway: &'a str,
         lease: Duration,
         shares: Vec<Share>,
-    ) -> BoxFuture<'a, Result<Vec<Totals>, StoreError>>;
+    ) -> BoxFuture<'a, Vec<Result<Totals, StoreError>>>;
 
     /// The ids of the streams that exist, in no order.
     fn streams(&self) -> BoxFuture<'_, Result<Vec<String>, StoreError>>;
@@ -238,6 +239,8 @@ pub struct Share {
     pub moved: Vec<(String, u64)>,
     /// What to add to counters.
     pub add: Vec<Counter>,
+    /// Names `moved` and `add`: the same number twice in a row, from the same gateway, does both once. 0 names nothing.
+    pub number: u64,
 }
 
 /// The fleet's totals of a stream.

@@ -178,7 +178,8 @@ async fn keeps_only_so_many_counters_and_audiences() {
         add: add(&["a", "b", "c", "a"]),
         ..Share::default()
     };
-    let totals = engine.sync("gateway-0", Duration::MAX, vec![share("spring"), share("summer")]).await.unwrap();
+    let totals = engine.sync("gateway-0", Duration::MAX, vec![share("spring"), share("summer")]).await;
+    let totals: Vec<_> = totals.into_iter().map(Result::unwrap).collect();
     assert_eq!(
         totals[0].counters,
         [Counter { name: "a".into(), value: u64::MAX }, Counter { name: "b".into(), value: u64::MAX }]
@@ -385,11 +386,11 @@ async fn loses_everything_but_the_clock() {
     let before = new(engine.append(append()).await);
     engine.save_session(pid, Some(SavedSession::default()), Duration::from_secs(100)).await.unwrap();
     let share = || vec![Share { stream: "spring".to_owned(), viewers: 1, ..Share::default() }];
-    engine.sync("gateway-0", Duration::from_secs(100), share()).await.unwrap();
+    engine.sync("gateway-0", Duration::from_secs(100), share()).await.remove(0).unwrap();
     engine.lose_data();
     assert_eq!(engine.streams().await, Ok(vec![]));
     assert_eq!(engine.session(pid).await, Ok(None));
-    assert_eq!(engine.sync("gateway-1", Duration::from_secs(100), share()).await.unwrap()[0].peak, 1);
+    assert_eq!(engine.sync("gateway-1", Duration::from_secs(100), share()).await.remove(0).unwrap().peak, 1);
     let after = new(engine.append(append()).await);
     assert_eq!(after.position.seq, 1);
     assert!(after.clock > before.clock);
@@ -411,7 +412,8 @@ async fn is_unavailable_on_demand() {
     assert_eq!(engine.snapshot("spring", "chat:message", 1).await, Err(down.clone()));
     assert_eq!(engine.read("spring", Position::default(), 1).await, Err(down.clone()));
     assert_eq!(engine.history("spring", "chat:message", None, 1).await, Err(down.clone()));
-    assert_eq!(engine.sync("gateway-0", Duration::ZERO, vec![]).await, Err(down.clone()));
+    let shares = vec![Share::default(), Share::default()];
+    assert_eq!(engine.sync("gateway-0", Duration::ZERO, shares).await, [Err(down.clone()), Err(down.clone())]);
     assert_eq!(engine.streams().await, Err(down.clone()));
     assert_eq!(engine.save_session(pid, None, Duration::ZERO).await, Err(down.clone()));
     assert_eq!(engine.session(pid).await, Err(down.clone()));

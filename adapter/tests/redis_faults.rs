@@ -252,8 +252,8 @@ redis_test!(loads_a_script_that_redis_has_forgotten, async || {
     assert_eq!(new(gateway.say("after").await).position.seq, 2);
     server.command::<()>("SCRIPT FLUSH");
     let share = haat_adapter::Share { stream: "spring".to_owned(), viewers: 3, ..Default::default() };
-    let totals = gateway.engine.sync("g", LONG, vec![share.clone(), share]).await.unwrap();
-    assert_eq!(totals.iter().map(|totals| totals.viewers).collect::<Vec<_>>(), [3, 3]);
+    let totals = gateway.engine.sync("g", LONG, vec![share.clone(), share]).await;
+    assert_eq!(totals.into_iter().map(|totals| totals.unwrap().viewers).collect::<Vec<_>>(), [3, 3]);
     assert_eq!(gateway.engine.stats().reloaded, 3);
 });
 

@@ -12,9 +12,9 @@ mod gateway;
 mod support;
 
 use fleet::seqs;
-use gateway::{Gateway, unavailable, until};
+use gateway::{Gateway, LONG, unavailable, until};
 use haat_adapter::{
-    Store,
+    Counter, Share, Store,
     msgpack::from_json,
     redis::{Mode, RedisSettings},
 };
@@ -249,6 +249,24 @@ redis_test!(
         until("a new connection", || gateway.engine.stats().connections.0 > made).await;
         gateway.insist_on("summer", "two").await;
         assert!(unavailable(gateway.say("refused").await).contains("WRONGTYPE"));
+    }
+);
+
+redis_test!(
+    /// BR9: its numbers are not to be had either. Those of all others are, and are added up once.
+    counts_for_the_others_where_one_stream_cannot_be_counted,
+    async || {
+        let server = Server::start();
+        let gateway = Gateway::start(RedisSettings::new(server.url())).await;
+        server.command::<()>("SET haat:{spring}:audience planted");
+        let add = vec![Counter { name: "messages".to_owned(), value: 3 }];
+        let share = |stream: &str| Share { stream: stream.to_owned(), viewers: 2, add: add.clone(), ..Share::default() };
+        let shares = ["winter", "spring", "summer"].map(share).to_vec();
+        let mut totals = gateway.engine.sync("g", LONG, shares).await;
+        let winter = totals.remove(0).unwrap();
+        assert_eq!((winter.viewers, winter.counters), (2, add.clone()));
+        assert!(unavailable(totals.remove(0)).contains("WRONGTYPE"));
+        assert_eq!(totals.remove(0).unwrap().counters, add);
     }
 );
 

@@ -157,7 +157,7 @@ redis_test!(
         server.command::<()>("SAVE");
         granted(&one, 1).await;
         let share = Share { stream: STREAM.to_owned(), viewers: 1, ..Share::default() };
-        other.engine.sync("other", REASSERT, vec![share]).await.unwrap();
+        other.engine.sync("other", REASSERT, vec![share]).await.remove(0).unwrap();
         // Whoever has sold it is gone for good.
         one.engine.close().await;
         drop(one);

@@ -33,6 +33,8 @@ struct Lease {
     gateway: Arc<str>,
     viewers: u64,
     expires: Instant,
+    /// See [`Share::number`].
+    number: u64,
 }
 
 impl Audiences {
@@ -49,10 +51,15 @@ impl Audiences {
         let expires = now + lease.min(LONGEST_LEASE);
         let totals = shares.into_iter().map(|share| {
             let Some(audience) = audience(&mut self.by_stream, &share.stream, limits) else { return Totals::default() };
-            share.moved.iter().for_each(|(gateway, count)| audience.move_away(gateway, *count));
-            audience.renew(Lease { gateway: Arc::clone(&gateway), viewers: share.viewers, expires }, now);
+            let again = audience.leases.iter().any(|lease| lease.number == share.number && lease.gateway == gateway);
+            let once = share.number == 0 || !again;
+            if once {
+                share.moved.iter().for_each(|(gateway, count)| audience.move_away(gateway, *count));
+                share.add.into_iter().for_each(|counter| audience.add(counter, limits));
+            }
+            let lease = Lease { gateway: gateway.clone(), viewers: share.viewers, expires, number: share.number };
+            audience.renew(lease, now);
             share.users.iter().for_each(|user| audience.unique.add(self.hasher.hash_one(user)));
-            share.add.into_iter().for_each(|counter| audience.add(counter, limits));
             audience.totals()
         });
         totals.collect()
@@ -89,7 +96,7 @@ fn audience<'a>(
 impl Audience {
     fn renew(&mut self, lease: Lease, now: Instant) {
         self.leases.retain(|old| old.gateway != lease.gateway && now < old.expires);
-        if lease.viewers > 0 {
+        if lease.viewers > 0 || lease.number > 0 {
             self.leases.push(lease);
         }
         self.peak = self.peak.max(self.viewers());

@@ -90,9 +90,11 @@ impl Store for Engine {
         gateway: &'a str,
         lease: Duration,
         shares: Vec<Share>,
-    ) -> BoxFuture<'a, Result<Vec<Totals>, StoreError>> {
+    ) -> BoxFuture<'a, Vec<Result<Totals, StoreError>>> {
         Box::pin(async move {
-            self.check_available()?;
+            if let Err(error) = self.check_available() {
+                return vec![Err(error); shares.len()];
+            }
             let names: Vec<String> = shares.iter().map(|share| share.stream.clone()).collect();
             let mut totals = lock(&self.audiences).sync(gateway, lease, shares, Instant::now(), &self.limits);
             let streams = lock(&self.streams);
@@ -101,7 +103,7 @@ impl Store for Engine {
                 totals.counters.extend(stall.counts.all());
                 totals.counters.sort_by(|one, other| one.name.cmp(&other.name));
             }
-            Ok(totals)
+            totals.into_iter().map(Ok).collect()
         })
     }
 

@@ -287,7 +287,7 @@ impl Core {
 
     // --- audience ---
 
-    async fn sync(&self, gateway: &str, lease: Duration, shares: Vec<Share>) -> Result<Vec<Totals>, StoreError> {
+    async fn sync(&self, gateway: &str, lease: Duration, shares: Vec<Share>) -> Vec<Result<Totals, StoreError>> {
         let asked = Instant::now();
         let known = shares.iter().filter(|share| is_stream(&share.stream));
         let share =
@@ -297,7 +297,7 @@ impl Core {
         let mut totals = Vec::with_capacity(shares.len());
         for share in &shares {
             if !is_stream(&share.stream) {
-                totals.push(Totals::default());
+                totals.push(Ok(Totals::default()));
                 continue;
             }
             let answer = answers.next().unwrap_or_else(|| Err(Fault::nonsense("a share")));
@@ -309,15 +309,17 @@ impl Core {
                 }
                 answer => answer,
             };
-            let (steps, time, of_stream) = totals_of(answer?)?;
-            self.hands.set(time, asked);
-            // A stream without a sale need not be remembered.
-            if steps.count > 0 {
-                self.seen.note_sale(&share.stream, &steps);
-            }
+            let of_stream = answer.map_err(Into::into).and_then(totals_of).map(|(steps, time, totals)| {
+                self.hands.set(time, asked);
+                // A stream without a sale need not be remembered.
+                if steps.count > 0 {
+                    self.seen.note_sale(&share.stream, &steps);
+                }
+                totals
+            });
             totals.push(of_stream);
         }
-        Ok(totals)
+        totals
     }
 
     fn share(&self, gateway: &str, lease: Duration, share: &Share, whole: bool) -> Cmd {
@@ -329,7 +331,7 @@ impl Core {
         let add = share.add.iter().filter(|counter| counter.name.len() <= limits.name_bytes);
         command.arg(gateway).arg(milliseconds(lease)).arg(share.viewers);
         command.arg(limits.counters).arg(milliseconds(self.settings.times.retain)).arg(EXACT);
-        command.arg(share.users.len()).arg(add.clone().count()).arg(share.moved.len());
+        command.arg(share.users.len()).arg(add.clone().count()).arg(share.moved.len()).arg(share.number);
         share.users.iter().for_each(|user| {
             command.arg(user);
         });
@@ -485,7 +487,7 @@ impl Store for Engine {
         gateway: &'a str,
         lease: Duration,
         shares: Vec<Share>,
-    ) -> BoxFuture<'a, Result<Vec<Totals>, StoreError>> {
+    ) -> BoxFuture<'a, Vec<Result<Totals, StoreError>>> {
         Box::pin(self.core.sync(gateway, lease, shares))
     }
 

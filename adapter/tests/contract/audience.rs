@@ -11,7 +11,7 @@ const LEASE: Duration = Duration::from_secs(6);
 
 async fn sync(fleet: &Fleet, gateway: usize, share: Share) -> Totals {
     let gateway = &fleet.gateways[gateway];
-    gateway.store.sync(&gateway.name, LEASE, vec![share]).await.unwrap().remove(0)
+    gateway.store.sync(&gateway.name, LEASE, vec![share]).await.remove(0).unwrap()
 }
 
 fn share(stream: &str) -> Share {
@@ -131,12 +131,35 @@ pub(crate) async fn adds_counters_up(fleet: Fleet) {
     assert_eq!(totals.counters, expected);
 }
 
+pub(crate) async fn adds_once_what_is_told_again(fleet: Fleet) {
+    let told = |number, viewers| Share {
+        number,
+        viewers,
+        add: vec![counter("messages", 3)],
+        moved: vec![("gateway-1".to_owned(), 2)],
+        ..share("spring")
+    };
+    let at = |totals: Totals| (totals.viewers, totals.counters.first().map_or(0, |counter| counter.value));
+    sync(&fleet, 1, viewers(10)).await;
+    assert_eq!(at(sync(&fleet, 0, told(1, 5)).await), (13, 3));
+    // What changes by itself is told anew with it.
+    assert_eq!(at(sync(&fleet, 0, told(1, 6)).await), (14, 3));
+    assert_eq!(at(sync(&fleet, 0, told(2, 6)).await), (12, 6));
+    // Also of a gateway whose last viewer has gone.
+    assert_eq!(at(sync(&fleet, 0, told(3, 0)).await), (4, 9));
+    assert_eq!(at(sync(&fleet, 0, told(3, 0)).await), (4, 9));
+    // Another gateway has numbers of its own, and none is no number.
+    assert_eq!(at(sync(&fleet, 2, told(3, 0)).await), (2, 12));
+    assert_eq!(at(sync(&fleet, 2, told(0, 0)).await), (0, 15));
+    assert_eq!(at(sync(&fleet, 2, told(0, 0)).await), (0, 18));
+}
+
 pub(crate) async fn answers_in_the_order_of_the_shares(fleet: Fleet) {
     let names = ["summer", "spring", "winter", "autumn"];
     let shares = names.iter().enumerate().map(|(index, name)| Share { viewers: index as u64 + 1, ..share(name) });
-    let totals = fleet.store().sync("gateway-0", LEASE, shares.collect()).await.unwrap();
-    assert_eq!(totals.iter().map(|totals| totals.viewers).collect::<Vec<_>>(), [1, 2, 3, 4]);
-    assert_eq!(fleet.store().sync("gateway-0", LEASE, vec![]).await, Ok(vec![]));
+    let totals = fleet.store().sync("gateway-0", LEASE, shares.collect()).await;
+    assert_eq!(totals.into_iter().map(|totals| totals.unwrap().viewers).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert_eq!(fleet.store().sync("gateway-0", LEASE, vec![]).await, vec![]);
 }
 
 pub(crate) async fn never_creates_a_stream(fleet: Fleet) {

@@ -104,6 +104,7 @@ macro_rules! contract_cases {
                 counts_a_user_of_two_gateways_once,
                 estimates_a_crowd,
                 adds_counters_up,
+                adds_once_what_is_told_again,
                 answers_in_the_order_of_the_shares,
                 never_creates_a_stream,
             }

@@ -74,7 +74,7 @@ impl Sale {
     pub(crate) async fn counters(&self) -> BTreeMap<String, u64> {
         let gateway = self.fleet.gateways.last().expect("a gateway");
         let share = Share { stream: STREAM.to_owned(), ..Share::default() };
-        let totals = gateway.store.sync(&gateway.name, Duration::from_secs(3), vec![share]).await.unwrap().remove(0);
+        let totals = gateway.store.sync(&gateway.name, Duration::from_secs(3), vec![share]).await.remove(0).unwrap();
         let sorted = totals.counters.is_sorted_by_key(|counter| counter.name.clone());
         assert!(sorted, "{:?}", totals.counters);
         totals.counters.into_iter().map(|Counter { name, value }| (name, value)).collect()

@@ -196,6 +196,8 @@ struct Hall {
     moved: Sums,
     /// Not added yet.
     sums: Sums,
+    /// Reported, and not known to have been heard: it is told again as it was.
+    parcel: Option<Parcel>,
     /// Reported, by hash.
     seen: FxHashSet<u64>,
     changed: bool,
@@ -204,6 +206,14 @@ struct Hall {
     exchanged: Option<Instant>,
     /// What the shards were told last; `None`: one of them was told nothing yet.
     told: Option<Arc<Totals>>,
+}
+
+/// What a gateway adds in one go, under a number by which the store adds it once.
+#[derive(Debug)]
+struct Parcel {
+    number: u64,
+    moved: Sums,
+    sums: Sums,
 }
 
 impl Hall {
@@ -243,15 +253,39 @@ impl Hall {
         self.shards.values().map(|viewers| u64::from(*viewers)).sum()
     }
 
-    fn share(&mut self, stream: &str) -> Share {
+    /// What the fleet is told; `number` counts the parcels of this gateway.
+    fn share(&mut self, stream: &str, number: &mut u64) -> Share {
         self.changed = false;
-        Share {
+        if self.parcel.is_none() && !(self.moved.0.is_empty() && self.sums.0.is_empty()) {
+            *number += 1;
+            let (moved, sums) = (std::mem::take(&mut self.moved), std::mem::take(&mut self.sums));
+            self.parcel = Some(Parcel { number: *number, moved, sums });
+        }
+        let share = Share {
             stream: stream.to_owned(),
             viewers: self.viewers(),
             users: std::mem::take(&mut self.users),
-            moved: self.moved.0.drain(..).map(|(gateway, count)| (gateway.into(), count)).collect(),
-            add: self.sums.0.drain(..).map(|(name, value)| Counter { name: name.into(), value }).collect(),
+            ..Share::default()
+        };
+        let Some(Parcel { number, moved, sums }) = &self.parcel else { return share };
+        Share {
+            number: *number,
+            moved: moved.0.iter().map(|(gateway, count)| (gateway.to_string(), *count)).collect(),
+            add: sums.0.iter().map(|(name, value)| Counter { name: name.to_string(), value: *value }).collect(),
+            ..share
         }
+    }
+
+    /// The fleet has heard it.
+    fn heard(&mut self) {
+        self.parcel = None;
+        self.changed |= !(self.moved.0.is_empty() && self.sums.0.is_empty());
+    }
+
+    /// It may not have, and is told again.
+    fn unheard(&mut self, users: Vec<String>) {
+        self.users = users;
+        self.changed = true;
     }
 }
 
@@ -260,18 +294,19 @@ pub async fn audience(shared: Arc<Shared>) {
     let inbox = shared.inbox.lock().unwrap_or_else(PoisonError::into_inner).take();
     let Some(mut reports) = inbox else { return };
     let mut halls = FxHashMap::<Arc<str>, Hall>::default();
+    let mut number = 0;
     let mut tick = tokio::time::interval(shared.state_interval);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             biased;
-            _ = tick.tick() => exchange(&shared, &mut halls).await,
+            _ = tick.tick() => exchange(&shared, &mut halls, &mut number).await,
             Some(report) = reports.recv() => halls.entry(report.stream.clone()).or_default().take(report),
         }
     }
 }
 
-async fn exchange(shared: &Shared, halls: &mut FxHashMap<Arc<str>, Hall>) {
+async fn exchange(shared: &Shared, halls: &mut FxHashMap<Arc<str>, Hall>, number: &mut u64) {
     let now = Instant::now();
     metrics::audience(halls.len(), halls.values().map(Hall::viewers).sum());
     let due: Vec<Arc<str>> =
@@ -279,26 +314,21 @@ async fn exchange(shared: &Shared, halls: &mut FxHashMap<Arc<str>, Hall>) {
     let mut mails = FxHashMap::<u8, Vec<(Arc<str>, Arc<Totals>)>>::default();
     for batch in due.chunks(BATCH) {
         let shares: Vec<Share> =
-            batch.iter().filter_map(|stream| halls.get_mut(stream).map(|hall| hall.share(stream))).collect();
+            batch.iter().filter_map(|stream| halls.get_mut(stream).map(|hall| hall.share(stream, number))).collect();
         let asked = Instant::now();
-        let Ok(totals) = shared.store.sync(&shared.name, LEASE, shares.clone()).await else {
-            // The last numbers stay until there are newer ones.
-            for share in shares {
-                if let Some(hall) = halls.get_mut(&*share.stream) {
-                    hall.users = share.users;
-                    share.moved.iter().for_each(|(gateway, count)| hall.moved.add(gateway, *count));
-                    share.add.iter().for_each(|counter| hall.sums.add(&counter.name, counter.value));
-                    hall.changed = true;
-                }
-            }
-            continue;
-        };
-        for (stream, totals) in batch.iter().zip(totals) {
-            shared.sold_out.heard(stream, &totals, asked);
+        let totals = shared.store.sync(&shared.name, LEASE, shares.clone()).await;
+        for ((stream, share), totals) in batch.iter().zip(shares).zip(totals) {
             let Some(hall) = halls.get_mut(stream) else { continue };
+            let Ok(totals) = totals else {
+                // The last numbers stay until there are newer ones.
+                hall.unheard(share.users);
+                continue;
+            };
+            hall.heard();
+            shared.sold_out.heard(stream, &totals, asked);
             hall.exchanged = Some(now);
             hall.lively = hall.told.as_deref() != Some(&totals);
-            if hall.shards.is_empty() {
+            if hall.shards.is_empty() && !hall.changed {
                 halls.remove(stream);
             } else if hall.lively {
                 let totals = Arc::new(totals);
@@ -347,7 +377,7 @@ mod tests {
         hall.take(report(0, Some(2), &["a", "b"]));
         hall.take(report(1, Some(3), &["b", "c"]));
         assert!(hall.changed);
-        let share = hall.share("main");
+        let share = hall.share("main", &mut 0);
         assert_eq!((share.viewers, share.users), (5, vec!["a".to_owned(), "b".to_owned(), "c".to_owned()]));
         hall.exchanged = Some(Instant::now());
         assert!(!hall.is_due(Instant::now()));
@@ -355,7 +385,7 @@ mod tests {
         assert!(!hall.is_due(Instant::now()), "nothing new");
         hall.take(report(1, None, &[]));
         assert!(hall.is_due(Instant::now()));
-        assert_eq!(hall.share("main").viewers, 2);
+        assert_eq!(hall.share("main", &mut 0).viewers, 2);
     }
 
     #[test]
@@ -367,8 +397,10 @@ mod tests {
             report.counted.moved.add("gateway-1", 2);
             hall.take(report);
         }
-        assert_eq!(hall.share("main").moved, [("gateway-0".to_owned(), 2), ("gateway-1".to_owned(), 4)]);
-        assert_eq!(hall.share("main").moved, []);
+        let moved = [("gateway-0".to_owned(), 2), ("gateway-1".to_owned(), 4)];
+        assert_eq!(hall.share("main", &mut 0).moved, moved);
+        hall.heard();
+        assert_eq!(hall.share("main", &mut 0).moved, []);
     }
 
     #[test]
@@ -381,9 +413,33 @@ mod tests {
             report.counted.sums.add("messages", 1);
             hall.take(report);
         }
-        let add = hall.share("main").add;
+        let add = hall.share("main", &mut 0).add;
         let counter = |name: &str, value| Counter { name: name.to_owned(), value };
         assert_eq!(add, [counter("reactions.heart", 14), counter("messages", 2)]);
-        assert_eq!(hall.share("main").add, []);
+        hall.heard();
+        assert_eq!(hall.share("main", &mut 0).add, []);
+    }
+
+    #[test]
+    fn what_may_not_have_been_heard_is_told_again_as_it_was() {
+        let (mut hall, mut number) = (Hall::default(), 7);
+        let taps = |count| {
+            let mut report = report(0, Some(1), &["a"]);
+            report.counted.sums.add("reactions.heart", count);
+            report
+        };
+        hall.take(taps(3));
+        let first = hall.share("main", &mut number);
+        assert_eq!((first.number, first.add[0].value, first.users.len()), (8, 3, 1));
+        hall.unheard(first.users.clone());
+        // What came meanwhile is told under the next number, not under that one.
+        hall.take(taps(4));
+        assert_eq!(hall.share("main", &mut number), first);
+        hall.heard();
+        assert!(hall.is_due(Instant::now()));
+        let next = hall.share("main", &mut number);
+        assert_eq!((next.number, next.add[0].value, next.users.len()), (9, 4, 0));
+        hall.heard();
+        assert_eq!(hall.share("main", &mut number).number, 0);
     }
 }

@@ -213,7 +213,8 @@ impl Shared {
         let share = |stream: &String| Share { stream: stream.clone(), ..Share::default() };
         // Under a name of its own, so that the share of this gateway stays what it is.
         let reader = format!("{}/reader", self.name);
-        self.store.sync(&reader, Duration::ZERO, streams.iter().map(share).collect()).await
+        let totals = self.store.sync(&reader, Duration::ZERO, streams.iter().map(share).collect()).await;
+        totals.into_iter().collect()
     }
 
     /// Gives an event to a room of the main namespace, on all gateways. Who is out of reach does not get it.

@@ -160,11 +160,11 @@ local function erase(numbers)
   if erased > 0 then log.bytes = redis.call('HINCRBY', meta, 'bytes', -erased) end
 end
 
--- Whoever is there is there: the sum of the leases stays.
+-- Whoever is there is there: the sum of the leases stays, and what gateways have told.
 local function count_anew(entry)
   local all = redis.call('HGETALL', entry.audience)
   for i = 1, #all, 2 do
-    if all[i] ~= 't' and all[i] ~= 'd' then redis.call('HDEL', entry.audience, all[i]) end
+    if all[i] ~= 't' and all[i] ~= 'd' and string.sub(all[i], 1, 2) ~= 'n:' then redis.call('HDEL', entry.audience, all[i]) end
   end
   redis.call('DEL', entry.users, entry.crowd)
 end

@@ -1,16 +1,18 @@
 -- Adds a gateway's share of a stream's audience, and says what the fleet has.
 --
--- reads   audience: "t" viewers, "d" when the first of their leases may lapse, "p" peak, "u" unique users, "c:<name>" a counter ·
---         leases: viewers and expiry of each gateway · users · crowd · counts (of its sale) · meta · takers
+-- reads   audience: "t" viewers, "d" when the first of their leases may lapse, "p" peak, "u" unique users, "c:<name>" a counter,
+--         "n:<gateway>" the number of its last share that added something · leases: viewers and expiry of each gateway ·
+--         users · crowd · counts (of its sale) · meta · takers
 -- writes  the first four; users is a set while they are few, crowd a HyperLogLog when they are not
 -- says    epoch and steps of the sale, the time in ms, viewers, peak, unique, then name and value of each counter
 --
 -- The leases are added up only when one of them may have lapsed: in between, "t" changes by what a share changes. So a call
--- takes as long in a fleet of a hundred gateways as in one of two.
+-- takes as long in a fleet of a hundred gateways as in one of two. A share that comes a second time, because its answer was
+-- lost, adds nothing.
 local audience, users, crowd, counts, meta, takers, leases = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local gateway, lease_ms, viewers = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local max_counters, retain_ms, exact = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
-local count, added, moves = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
+local count, added, moves, number = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -39,29 +41,36 @@ local peak, unique = has.p or 0, has.u or 0
 local swept = now >= due
 if swept then
   total, due = 0, now + lease_ms
-  local all, gone = redis.call('HGETALL', leases), {}
+  local all, gone, forgotten = redis.call('HGETALL', leases), {}, {}
   for i = 1, #all, 2 do
     local held, expiry = lease_of(all[i + 1])
     if expiry <= now then
       gone[#gone + 1] = all[i]
+      if all[i] ~= gateway then forgotten[#forgotten + 1] = 'n:' .. all[i] end
     else
       total, due = total + held, math.min(due, expiry)
     end
   end
   if #gone > 0 then redis.call('HDEL', leases, unpack(gone)) end
+  if #forgotten > 0 then redis.call('HDEL', audience, unpack(forgotten)) end
 end
+
+local told = 'n:' .. gateway
+local again = number > 0 and has[told] == number
 
 -- This gateway's own, and viewers of others that have come to it.
 local lease = redis.call('HGET', leases, gateway)
 total = total - lease_of(lease)
-if viewers > 0 then
+-- The lease says for how long the number is remembered.
+if viewers > 0 or number > 0 then
   redis.call('HSET', leases, gateway, whole(viewers) .. ' ' .. whole(now + lease_ms))
   total, due = total + viewers, math.min(due, now + lease_ms)
-elseif lease then
-  redis.call('HDEL', leases, gateway)
+else
+  if lease then redis.call('HDEL', leases, gateway) end
+  if has[told] then redis.call('HDEL', audience, told) end
 end
-for i = 1, moves do
-  local at = 9 + count + 2 * added + 2 * i
+for i = 1, again and 0 or moves do
+  local at = 10 + count + 2 * added + 2 * i
   local other = ARGV[at - 1]
   local held, expiry = lease_of(other ~= gateway and redis.call('HGET', leases, other) or nil)
   local left = math.max(0, held - tonumber(ARGV[at]))
@@ -83,8 +92,9 @@ if total > 0 or has.t then
   change('d', due)
 end
 if peak > 0 then change('p', peak) end
+if number > 0 then change(told, number) end
 
-local at = 9
+local at = 10
 if count > 0 then
   -- A thousand at a time: Lua's stack is small.
   local function each(command, key, from, to)
@@ -112,7 +122,7 @@ if count > 0 then
   redis.call('PEXPIRE', crowd, retain_ms)
   at = at + count
 end
-for i = 1, added do
+for i = 1, again and 0 or added do
   local name, value = 'c:' .. ARGV[at + 2 * i - 1], ARGV[at + 2 * i]
   if counters[name] or known < max_counters then
     if not counters[name] then known = known + 1 end
