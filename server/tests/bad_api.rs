@@ -13,6 +13,7 @@ use support::{
     innocents::Innocents,
     live::product,
     token,
+    wire::{Wire, request},
 };
 
 async fn shop(world: &World) {
@@ -75,6 +76,20 @@ async fn bodies_that_are_none() {
     // There are no batches: a list is no object, however long.
     let batch = format!("[{}]", vec![good; 1_000].join(","));
     assert_eq!(of("application/json", &batch).await.status, 400, "BA2");
+    innocents.unharmed("BA2").await;
+}
+
+#[tokio::test]
+async fn bodies_that_never_end() {
+    let world = World::start(&[("HAAT_ENGINE_MESSAGE_TIMEOUT_SECONDS", "0.5")]).await;
+    let mut innocents = Innocents::watch(&world).await;
+    for target in ["/v1/commands/chat:send", "/v1/broadcast", "/v1/streams"] {
+        let mut wire = Wire::connect(world.address).await;
+        wire.send(request("POST", target, &[("Content-Length", "100")], "")).await;
+        wire.send("{").await;
+        assert_eq!(wire.answer().await.status, 408, "BA2 {target}");
+        assert!(wire.rest().await.is_empty(), "BA2 {target}: closed");
+    }
     innocents.unharmed("BA2").await;
 }
 

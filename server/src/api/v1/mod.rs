@@ -16,9 +16,7 @@ use std::{
 use axum::{
     Router,
     body::Bytes,
-    extract::{
-        ConnectInfo, DefaultBodyLimit, FromRequestParts, Path, Query, Request, State, rejection::BytesRejection,
-    },
+    extract::{ConnectInfo, DefaultBodyLimit, FromRequestParts, Path, Query, Request, State},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -26,6 +24,7 @@ use axum::{
 use futures::StreamExt;
 use haat_adapter::Totals;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::Semaphore;
@@ -97,10 +96,25 @@ pub fn router(shared: Arc<Shared>, config: &Config) -> Router {
             let reject = Reject::new(Code::BadRequest, "this address takes another method");
             (StatusCode::METHOD_NOT_ALLOWED, Error(reject))
         })
-        .layer(DefaultBodyLimit::max(config.engine.max_payload))
+        .layer(middleware::from_fn_with_state((config.engine.message_timeout, config.engine.max_payload), whole))
+        .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn_with_state(config.origins.clone(), cross_origin))
         .with_state(api);
     Router::new().nest("/v1", v1)
+}
+
+/// Takes the body in before anything is done: one that is too long or takes too long ends the connection.
+async fn whole(State((patience, most)): State<(Duration, usize)>, request: Request, next: Next) -> Response {
+    let (head, body) = request.into_parts();
+    let (status, reject) = match tokio::time::timeout(patience, Limited::new(body, most).collect()).await {
+        Ok(Ok(body)) => return next.run(Request::from_parts(head, body.to_bytes().into())).await,
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            (StatusCode::PAYLOAD_TOO_LARGE, Reject::new(Code::TooLarge, "the body is too long"))
+        }
+        Ok(Err(_)) => (StatusCode::BAD_REQUEST, Reject::new(Code::BadRequest, "the body did not come")),
+        Err(_) => (StatusCode::REQUEST_TIMEOUT, Reject::new(Code::BadRequest, "the body did not come in time")),
+    };
+    (status, [(header::CONNECTION, "close")], Error(reject)).into_response()
 }
 
 /// Lets pages of the origins that may connect ask as well. Others get no leave from their browsers.
@@ -218,12 +232,8 @@ fn bearer(headers: &HeaderMap) -> Result<Option<String>, Error> {
 }
 
 /// The text of a body: one JSON value, not too deep, whose texts are whole.
-fn text(body: Result<Bytes, BytesRejection>) -> Result<String, Error> {
+fn text(body: Bytes) -> Result<String, Error> {
     let bad = |message| Error(Reject::new(Code::BadRequest, message));
-    let body = body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Error(Reject::new(Code::TooLarge, "the body is too long")),
-        _ => bad("the body did not come"),
-    })?;
     let text = String::from_utf8(body.into()).map_err(|_| bad("the body is no UTF-8"))?;
     let value: Value = serde_json::from_str(&text).map_err(|_| bad("the body is no JSON"))?;
     if depth(&value) > MAX_DEPTH {
@@ -300,7 +310,7 @@ async fn command(
     Path(name): Path<String>,
     client: Client,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Bytes,
 ) -> Response {
     let run = async {
         let identity = api.user(&client)?;
@@ -449,12 +459,7 @@ async fn ledger(State(api): Context, Path(stream): Path<String>, client: Client,
 
 /// `POST /v1/broadcast`: a raw event into rooms, for services. One that is not for all streams reaches only the rooms of
 /// its own: `stream:<id>` and `staff:<id>`.
-async fn broadcast(
-    State(api): Context,
-    client: Client,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
+async fn broadcast(State(api): Context, client: Client, headers: HeaderMap, body: Bytes) -> Response {
     let run = async {
         let identity = api.user(&client)?;
         if identity.role != Role::Service {
