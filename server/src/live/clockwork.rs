@@ -8,7 +8,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::{
     Live, drop, poll, question,
-    reject::Reject,
+    reject::{Code, Reject},
     state::{Item, Kind},
     view::View,
     wheel,
@@ -97,12 +97,19 @@ impl Live {
     }
 
     /// Closes all that is open, because the stream ends.
-    pub(super) async fn close_all(self: &Rc<Self>, view: &View, by: &str) {
-        let Ok(Some(snapshot)) = self.shared.store.snapshot(&view.stream, "", 0).await else { return };
+    ///
+    /// # Errors
+    /// Something may be open still.
+    pub(super) async fn close_all(self: &Rc<Self>, view: &View, by: &str) -> Result<(), Reject> {
+        let snapshot = self.shared.store.snapshot(&view.stream, "", 0).await?.unwrap_or_default();
         let items = snapshot.fields.iter().filter_map(|(name, text)| Item::of(name, text));
         for item in items.filter(|item| *item.status != *"closed") {
-            // What somebody else has closed is closed.
-            let _ = self.close_item(view, &item, by.to_owned(), None).await;
+            match self.close_item(view, &item, by.to_owned(), None).await {
+                // What somebody else has closed is closed.
+                Ok(()) | Err(Reject { code: Code::Closed | Code::NotFound, .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
+        Ok(())
     }
 }

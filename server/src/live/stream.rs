@@ -13,7 +13,7 @@ use super::{
     edit::{Event, State, edit_any},
     product::catalogue,
     reject::{Code, Reject, json},
-    state::{DEFAULT_MODE, Moment, Outline, REACTIONS},
+    state::{DEFAULT_MODE, Kind, Moment, Outline, REACTIONS},
     stats::REVENUE,
     text::clean,
     visitor::Joined,
@@ -24,6 +24,8 @@ use crate::auth::Role;
 const MAX_HISTORY: u64 = 200;
 /// Characters of a title.
 const MAX_TITLE: usize = 200;
+/// Times that what is open is closed before a stream is not ended.
+const ATTEMPTS: u32 = 4;
 /// Bytes of a stream's settings.
 const MAX_SETTINGS: usize = 8 * 1024;
 
@@ -104,19 +106,37 @@ pub(super) async fn update(call: Call) -> Result<Reply, Reject> {
     .await
 }
 
-/// `stream:end`: what is open is closed first.
+/// `stream:end`: what is open is closed first. Nothing can be closed afterwards: a wheel would keep its seed for ever.
 pub(super) async fn end(call: Call) -> Result<Reply, Reject> {
     let view = call.view()?;
-    call.live.close_all(&view, &call.by()).await;
-    change(&call, "stream:ended", |state| {
-        if state.is("status", "\"ended\"") {
-            return Err(ended());
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        call.live.close_all(&view, &call.by()).await?;
+        let mut opened = false;
+        let ended = change(&call, "stream:ended", |state| {
+            if state.is("status", "\"ended\"") {
+                return Err(ended());
+            }
+            opened = is_open(state);
+            if opened {
+                return Err(Reject::new(Code::Conflict, "others open something at the same time"));
+            }
+            state.set("status", "\"ended\"");
+            state.set("endedAt", &call.live.shared.now().to_string());
+            Ok(Event::default())
+        });
+        match ended.await {
+            Err(_) if opened && attempt < ATTEMPTS => {}
+            ended => return ended,
         }
-        state.set("status", "\"ended\"");
-        state.set("endedAt", &call.live.shared.now().to_string());
-        Ok(Event::default())
-    })
-    .await
+    }
+}
+
+/// Whether there is something in the stream that has to be closed.
+fn is_open(state: &State) -> bool {
+    let kinds = [Kind::Drop, Kind::Wheel, Kind::Poll];
+    kinds.into_iter().any(|kind| state.items(kind).iter().any(|item| *item.status != *"closed"))
 }
 
 /// What a supplier says of a stream, checked.
