@@ -39,6 +39,8 @@ pub enum CloseReason {
     Replaced,
     /// This gateway is going away.
     Shutdown,
+    /// A fault of the server.
+    Broken,
 }
 
 /// Who caused it.
@@ -90,6 +92,7 @@ impl CloseReason {
             Self::TokenExpired => ("forced server close", None, "token_expired", Peer, true),
             Self::Replaced => ("transport close", None, "replaced", Nobody, false),
             Self::Shutdown => ("server shutting down", Some(1012), "shutdown", Us, true),
+            Self::Broken => ("transport error", Some(1011), "broken", Us, true),
         };
         Row { text, code, label, fault, recoverable }
     }

@@ -138,6 +138,11 @@ impl Gateway {
         !self.draining.load(Ordering::Relaxed)
     }
 
+    /// Whether all its shards live.
+    pub fn is_whole(&self) -> bool {
+        self.hub.is_whole()
+    }
+
     /// Whether it takes new connections, for readers on other threads.
     pub fn draining(&self) -> Arc<AtomicBool> {
         self.draining.clone()
@@ -150,7 +155,10 @@ impl Gateway {
         // A last part of the time is left for goodbyes that travel.
         let within = grace.mul_f64(0.8);
         let end = Instant::now() + grace;
-        self.hub.send_all(|| Mail::Drain(within));
+        let shards = (0..self.threads.len()).map(|shard| u8::try_from(shard).unwrap_or(u8::MAX));
+        // A shard whose mailbox is full is the last that should close all its connections at once.
+        let told = futures::future::join_all(shards.map(|shard| self.hub.send_wait(shard, Mail::Drain(within))));
+        let _ = tokio::time::timeout_at(end, told).await;
         let busy = || self.hub.sessions() + self.hub.passing(Passing::Poll) + self.hub.passing(Passing::Socket) > 0;
         while busy() && Instant::now() < end {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -233,17 +241,27 @@ impl Start {
         let app = (plan.app)(rooms.clone());
         let shard = Rc::new(Shard::new(rooms, app, plan.settings));
         let edge = Rc::new(Edge::new(shard.clone(), plan.doors));
-        tokio::task::spawn_local(tasks::flush(shard.clone()));
-        tokio::task::spawn_local(tasks::heartbeat(shard.clone()));
-        tokio::task::spawn_local(tasks::sweep(shard.clone()));
+        let mut standing = vec![
+            tokio::task::spawn_local(tasks::flush(shard.clone())),
+            tokio::task::spawn_local(tasks::heartbeat(shard.clone())),
+            tokio::task::spawn_local(tasks::sweep(shard.clone())),
+        ];
         for (listener, door) in [(Some(clients), Door::Clients), (gateways, Door::Gateways)] {
             match listener.map(tokio::net::TcpListener::from_std) {
                 None => {}
-                Some(Ok(listener)) => drop(tokio::task::spawn_local(accept::listen(edge.clone(), listener, door))),
+                Some(Ok(listener)) => {
+                    standing.push(tokio::task::spawn_local(accept::listen(edge.clone(), listener, door)));
+                }
                 Some(Err(error)) => tracing::error!(shard = number, ?door, %error, "cannot listen"),
             }
         }
-        tasks::mail(shard, mailbox, |handover| accept::adopt(&edge, handover)).await;
+        // They go on for ever. Without one of them the shard is a trap for its clients, who are better off elsewhere.
+        tokio::select! {
+            () = tasks::mail(shard, mailbox, |handover| accept::adopt(&edge, handover)) => {}
+            (ended, ..) = futures::future::select_all(standing) => {
+                tracing::error!(shard = number, ?ended, "the shard has ended by itself");
+            }
+        }
     }
 }
 

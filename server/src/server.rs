@@ -416,11 +416,18 @@ impl Status for Numbers {
         if self.draining.load(std::sync::atomic::Ordering::Relaxed) {
             return not("draining".to_owned());
         }
+        if !self.is_alive() {
+            return not("a shard has ended".to_owned());
+        }
         match self.adapter.upgrade().map(|adapter| adapter.health()) {
             Some(Health::Up) => Readiness { ready: true, reason: None },
             Some(Health::Down(reason)) => not(reason),
             None => not("stopped".to_owned()),
         }
+    }
+
+    fn is_alive(&self) -> bool {
+        self.hub.is_whole() || self.draining.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     fn connections(&self) -> Value {

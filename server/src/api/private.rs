@@ -29,6 +29,8 @@ pub struct Readiness {
 pub trait Status: Send + Sync + 'static {
     /// Whether it should get new connections.
     fn readiness(&self) -> Readiness;
+    /// Whether only a new process could mend it.
+    fn is_alive(&self) -> bool;
     /// Numbers about connections and rooms, never names.
     fn connections(&self) -> Value;
 }
@@ -43,7 +45,7 @@ struct Context {
 pub fn router(status: Arc<dyn Status>, metrics: PrometheusHandle) -> Router {
     Router::new()
         .route("/metrics", get(render))
-        .route("/healthz", get(|| async { "ok" }))
+        .route("/healthz", get(alive))
         .route("/readyz", get(ready))
         .route("/debug/connections", get(connections))
         .with_state(Context { status, metrics })
@@ -54,6 +56,14 @@ async fn render(State(context): State<Context>) -> Response {
     metrics::process::look();
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     (kind, context.metrics.render()).into_response()
+}
+
+async fn alive(State(context): State<Context>) -> Response {
+    if context.status.is_alive() {
+        "ok".into_response()
+    } else {
+        (StatusCode::INTERNAL_SERVER_ERROR, "a shard has ended").into_response()
+    }
 }
 
 async fn ready(State(context): State<Context>) -> Response {

@@ -93,6 +93,11 @@ impl Hub {
         self.shards.len()
     }
 
+    /// Whether every shard lives. One that has ended serves neither its connections nor the streams that are its own.
+    pub fn is_whole(&self) -> bool {
+        self.shards.iter().all(|shard| !shard.is_closed())
+    }
+
     /// Mail that was dropped because a mailbox was full.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)

@@ -66,7 +66,7 @@ pub const METRICS: &[Group] = &[
         row!(Gauge "haat_sessions", "sessions", "`shard`", "Sessions that are open: one for each connected client. The number to scale on."),
         row!(Gauge "haat_connections_limit", "sessions", "", "Sessions that the gateway lets in at most (limits.connections); 0 is without limit."),
         row!(Counter "haat_sessions_opened_total", "sessions", "`shard`", "Sessions that have begun."),
-        row!(Counter "haat_sessions_closed_total", "sessions", "`reason`: `client_left` `server_left` `transport_close` `socket_closed` `transport_error` `bad_packet` `parse_error` `websocket_protocol` `invalid_text` `too_large` `abuse` `ping_timeout` `connect_timeout` `slow_consumer` `forced` `token_expired` `replaced` `shutdown`", "Sessions that have ended, by why."),
+        row!(Counter "haat_sessions_closed_total", "sessions", "`reason`: `client_left` `server_left` `transport_close` `socket_closed` `transport_error` `bad_packet` `parse_error` `websocket_protocol` `invalid_text` `too_large` `abuse` `ping_timeout` `connect_timeout` `slow_consumer` `forced` `token_expired` `replaced` `shutdown` `broken`", "Sessions that have ended, by why."),
         row!(Counter "haat_recoveries_total", "sessions", "`outcome`: `recovered` `fresh`", "Clients that asked for their former session: they got it with all that they had missed, or began anew."),
         row!(Gauge "haat_viewers", "viewers", "", "Viewers of all streams on this gateway. Staff do not count; who watches two streams counts twice."),
         row!(Gauge "haat_streams", "streams", "", "Streams that somebody watches on this gateway."),

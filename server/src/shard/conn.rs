@@ -37,7 +37,21 @@ pub fn take_over(
     tokio::task::spawn_local(serve(shard, key, io, reader, fed));
 }
 
+/// Ends a session whose task breaks down. Nobody else would before its heartbeat, and its client would wait in vain.
+struct Wreck(Rc<Shard>, SessionKey);
+
+impl Drop for Wreck {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let (shard, key) = (self.0.clone(), self.1);
+            // Not from here: a panic while panicking would end the process.
+            tokio::task::spawn_local(async move { shard.give_up(key, CloseReason::Broken) });
+        }
+    }
+}
+
 async fn serve(shard: Rc<Shard>, key: SessionKey, io: Rc<TcpStream>, mut reader: Reader, mut fed: Result<(), End>) {
+    let _wreck = Wreck(shard.clone(), key);
     loop {
         if let Err(end) = fed {
             return shard.finish(key, io, end).await;
