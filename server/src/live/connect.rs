@@ -111,7 +111,7 @@ impl Live {
     pub(super) fn settle(self: &Rc<Self>, at: At, visitor: &Rc<Visitor>) {
         let identity = visitor.identity();
         self.rooms.join(at, &user_room(&identity.user.id));
-        self.arm(at, &identity);
+        self.arm(at, visitor);
         self.show_outage(at);
         if !identity.is_guest() {
             let limit = self.shared.limits.user_connections;
@@ -126,6 +126,7 @@ impl Live {
 
     /// A socket is gone.
     pub(super) fn farewell(self: &Rc<Self>, at: At, visitor: &Rc<Visitor>, rooms: Vec<Rc<str>>, reason: CloseReason) {
+        self.agenda.strike(&visitor.token);
         let identity = visitor.identity();
         if !identity.is_guest() {
             self.shared.presence.leave(&identity.user.id, visitor.sid);
@@ -154,24 +155,24 @@ impl Live {
 
     // --- tokens that expire ---
 
-    fn arm(&self, at: At, identity: &Identity) {
-        let Some(expires) = identity.expires else { return };
+    fn arm(&self, at: At, visitor: &Visitor) {
+        let Some(expires) = visitor.identity().expires else { return };
         let left = expires.duration_since(SystemTime::now()).unwrap_or_default();
-        self.agenda.note(Instant::now() + left.min(FAR), Due::Expiry(at, expires));
+        self.agenda.note_in(&visitor.token, Instant::now() + left.min(FAR), Due::Expiry(at, expires));
     }
 
     /// A token expires, or was far from it and is looked at again.
     pub(super) fn expire(&self, at: At, expires: SystemTime) {
-        let Some(identity) = self.rooms.data::<Visitor>(at).map(|visitor| visitor.identity()) else { return };
-        if identity.expires != Some(expires) {
+        let Some(visitor) = self.rooms.data::<Visitor>(at) else { return };
+        if visitor.identity().expires != Some(expires) {
             return;
         }
         if expires > SystemTime::now() {
-            return self.arm(at, &identity);
+            return self.arm(at, &visitor);
         }
         let namespace = self.rooms.hub.namespace_name(at.namespace);
         self.rooms.emit(at.key, &socket::event_pieces(namespace, &[r#"["token:expired",{}]"#]));
-        self.agenda.note(Instant::now() + GRACE, Due::Close(at, expires));
+        self.agenda.note_in(&visitor.token, Instant::now() + GRACE, Due::Close(at, expires));
     }
 
     /// The time to send another token is over.
@@ -204,7 +205,7 @@ pub(super) async fn refresh(call: Call) -> Result<Reply, Reject> {
         shift(&call.live, &joined.view, &identity.user.id, joined.viewer, viewer);
         visitor.enter(Joined { viewer, ..joined });
     }
-    call.live.arm(at, &identity);
+    call.live.arm(at, &visitor);
     Ok(Reply::default())
 }
 

@@ -11,7 +11,7 @@ use haat_adapter::Position;
 use haat_protocol::Id;
 use smallvec::SmallVec;
 
-use super::view::View;
+use super::{agenda::Slot, view::View};
 use crate::{auth::Identity, limit::Bucket};
 
 /// A socket that has joined the main namespace.
@@ -32,6 +32,8 @@ pub struct Visitor {
     pub(super) saving: Cell<Saving>,
     /// A time to save it again is noted.
     pub(super) noted: Cell<bool>,
+    /// What is due for its token.
+    pub(super) token: Slot,
     /// What becomes of its saved session.
     pub(super) fate: RefCell<Fate>,
     joined: RefCell<SmallVec<[Joined; 1]>>,
@@ -110,6 +112,7 @@ impl Visitor {
             unanswered: Cell::default(),
             saving: Cell::default(),
             noted: Cell::default(),
+            token: Slot::default(),
             fate: RefCell::default(),
             joined: RefCell::default(),
             buckets: RefCell::default(),
