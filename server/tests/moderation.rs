@@ -178,6 +178,8 @@ async fn a_banned_user_is_out_on_every_gateway_and_through_recovery() {
 
     let auth = json!({ "token": token("ana", "viewer", &[]), "pid": pid });
     let mut back = Client::connect(other.address, &auth).await;
+    assert_eq!(back.connected["pid"], pid, "the session is the same");
+    assert_eq!(back.next("user:banned").await["reason"], "spam", "and is told what it missed of it");
     assert_eq!(back.code("chat:send", json!({ "text": "hi" })).await, "banned");
     host.say("main", "for others").await;
     back.join("second").await;
@@ -328,6 +330,24 @@ async fn a_held_message_waits_for_staff() {
     host.say("main", "next").await;
     assert_eq!(viewer.chats(1).await[0].1, "next");
     assert!(host.drain().await.iter().all(|(name, _)| name != "chat:held"));
+}
+
+#[tokio::test]
+async fn staff_who_come_back_see_what_was_held_meanwhile() {
+    let world = World::start(&[]).await;
+    let mut host = world.host().await;
+    host.ok("words:set", json!({ "words": ["spam"], "action": "hold" })).await;
+    let moderator = world.member("mo", "moderator").await;
+    let pid = moderator.connected["pid"].clone();
+    moderator.drop_connection().await;
+    let mut viewer = world.viewer("ana").await;
+    assert_eq!(viewer.ok("chat:send", json!({ "text": "spam" })).await["held"], true);
+    let auth = json!({ "token": token("mo", "moderator", &["main"]), "pid": pid });
+    let mut back = Client::connect(world.address, &auth).await;
+    assert_eq!(back.connected["pid"], pid, "the session is the same");
+    let held = back.next("chat:held").await;
+    assert_eq!(held["message"]["text"], "spam");
+    back.ok("chat:approve", json!({ "message": held["message"]["id"] })).await;
 }
 
 #[tokio::test]

@@ -96,7 +96,7 @@ impl Live {
         let saved = self.shared.store.session(former.pid).await?.ok_or(No::Lost)?;
         let identity = owner(identity, &saved).ok_or(No::Lost)?;
         let sid = Id::parse(&saved.sid).ok_or(No::Lost)?;
-        let mut owed = Vec::new();
+        let (mut owed, mut banned) = (Vec::new(), Vec::new());
         for room in &saved.rooms {
             if let Some(stream) = stream_of(room) {
                 let view = self.views.ready(stream).await.map_err(|reject| match reject.code {
@@ -106,6 +106,8 @@ impl Live {
                 // A stream that the user is banned from is not recovered with the rest.
                 if self.admits(&view, &identity).is_ok() {
                     owed.push(self.owed(view, room, former.offset.as_ref()).await?);
+                } else {
+                    banned.push(view);
                 }
             }
         }
@@ -115,6 +117,7 @@ impl Live {
         }
         // From here on nothing waits: the views stand still.
         self.resume(at, sid, former.pid, identity, &saved, owed);
+        banned.iter().for_each(|view| self.tell_banned(at, view));
         Ok(())
     }
 
@@ -242,7 +245,7 @@ impl Live {
         pid: Id,
         identity: Rc<Identity>,
         saved: &SavedSession,
-        mut owed: Vec<Owed>,
+        owed: Vec<Owed>,
     ) {
         let waits = |session: &mut crate::room::session::Session| {
             session.is_open() && session.socket(at.namespace).is_some_and(|socket| !socket.joined)
@@ -252,7 +255,8 @@ impl Live {
         }
         self.announce(sid);
         // Somebody may have been banned while this was read.
-        owed.retain(|owed| self.admits(&owed.view, &identity).is_ok());
+        let (owed, banned): (Vec<Owed>, Vec<Owed>) =
+            owed.into_iter().partition(|owed| self.admits(&owed.view, &identity).is_ok());
         let visitor = Rc::new(Visitor::new(identity.clone(), sid, Some(pid)));
         let mut missed: Vec<&Delivery> = owed.iter().flat_map(|owed| &owed.missed).collect();
         missed.sort_by_key(|(entry, _)| entry.clock);
@@ -265,6 +269,9 @@ impl Live {
             shift(self, &view, &identity.user.id, false, viewer);
             if viewer {
                 self.moved(&view.stream, &saved.gateway);
+            } else {
+                // In no log: what came meanwhile would wait for nobody.
+                self.show_held(at, &view.stream);
             }
             self.show_numbers(at, &view);
             visitor.enter(Joined { view, position: joined, viewer });
@@ -273,6 +280,7 @@ impl Live {
             self.rooms.join(at, &room.room);
         }
         self.settle(at, &visitor);
+        banned.iter().for_each(|owed| self.tell_banned(at, &owed.view));
         self.agenda.note(Instant::now() + CONFIRM, Due::Save(at));
     }
 

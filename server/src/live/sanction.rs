@@ -235,6 +235,14 @@ impl Live {
         }
     }
 
+    /// Tells a socket that its user is banned from a stream, of which it was told nothing while it was away.
+    pub(super) fn tell_banned(&self, at: crate::room::At, view: &View) {
+        let Some(visitor) = self.rooms.data::<Visitor>(at) else { return };
+        if let Some(ban) = view.moderation().ban(&visitor.identity().user.id, self.shared.now()) {
+            self.rooms.emit(at.key, &socket::event_pieces("/", &[&told(view, "user:banned", ban)]));
+        }
+    }
+
     /// Takes a socket out of a stream. Says whether it was in it.
     pub(super) fn leave_stream(self: &Rc<Self>, at: crate::room::At, visitor: &Rc<Visitor>, stream: &str) -> bool {
         let Some(joined) = visitor.leave(stream) else { return false };
