@@ -76,6 +76,7 @@ fn sessions() {
             namespace: "/".to_owned(),
             user: format!("customer-{user:010}"),
             gateway: "aBcDeFgHiJkLmNoPqRsT".to_owned(),
+            slow: (0, 0),
             rooms: vec![room("stream:spring-sale-2026".to_owned()), room(format!("user:customer-{user:010}"))],
         }
     };

@@ -268,8 +268,15 @@ pub struct SavedSession {
     /// The gateway that counts it among its viewers; empty once it does so no more.
     #[serde(default)]
     pub gateway: String,
+    /// How often it was too slow, and since when, in ms since 1970.
+    #[serde(default, skip_serializing_if = "never")]
+    pub slow: (u8, u64),
     /// Rooms and since when.
     pub rooms: Vec<SessionRoom>,
+}
+
+fn never((count, _): &(u8, u64)) -> bool {
+    *count == 0
 }
 
 /// A room of a [`SavedSession`].

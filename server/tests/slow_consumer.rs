@@ -108,3 +108,30 @@ async fn one_that_was_too_slow_comes_back_and_has_what_it_missed() {
     let seqs: Vec<u64> = back.chats(said).await.iter().map(|chat| chat.0).collect();
     assert_eq!(seqs, (seen + 1..=seen + said as u64).collect::<Vec<u64>>());
 }
+
+/// It would come back to more than it can read, and be closed again, for ever.
+#[tokio::test]
+async fn one_that_is_too_slow_again_and_again_begins_anew() {
+    let _alone = ALONE.lock().await;
+    let (world, mut supplier, mut healthy) = scene(&[]).await;
+    let mut slow = Client::connect(world.address, &json!({})).await;
+    let (sid, pid) = (slow.connected["sid"].clone(), slow.connected["pid"].clone());
+    slow.join("main").await;
+    let mut returns = 0;
+    loop {
+        let before = closed(&world).await;
+        talk(&mut supplier, &mut healthy, async || closed(&world).await > before).await;
+        slow.drop_connection().await;
+        slow = Client::connect(world.address, &json!({ "pid": pid })).await;
+        if slow.connected["sid"] != sid {
+            break;
+        }
+        returns += 1;
+        // More than two, if it took more than a minute.
+        assert!(returns < 20, "it comes back for ever");
+    }
+    assert!(returns >= 2, "only the third time is one too many");
+    slow.join("main").await;
+    supplier.say("main", "now").await;
+    assert_eq!(slow.chats(1).await[0].1, "now");
+}

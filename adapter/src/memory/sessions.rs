@@ -92,6 +92,8 @@ pub(super) fn pack(session: &SavedSession) -> Box<[u8]> {
     put_text(&mut packed, &session.namespace);
     put_text(&mut packed, &session.user);
     put_text(&mut packed, &session.gateway);
+    put_number(&mut packed, session.slow.0.into());
+    put_number(&mut packed, session.slow.1);
     put_number(&mut packed, session.rooms.len() as u64);
     for room in &session.rooms {
         put_text(&mut packed, &room.room);
@@ -106,11 +108,12 @@ fn unpack(mut packed: &[u8]) -> Option<SavedSession> {
     let packed = &mut packed;
     let (sid, namespace) = (take_text(packed)?, take_text(packed)?);
     let (user, gateway) = (take_text(packed)?, take_text(packed)?);
+    let slow = (u8::try_from(take_number(packed)?).ok()?, take_number(packed)?);
     let mut rooms = Vec::new();
     for _ in 0..take_number(packed)? {
         rooms.push(SessionRoom { room: take_text(packed)?, epoch: take_text(packed)?, seq: take_number(packed)? });
     }
-    packed.is_empty().then_some(SavedSession { sid, namespace, user, gateway, rooms })
+    packed.is_empty().then_some(SavedSession { sid, namespace, user, gateway, slow, rooms })
 }
 
 fn put_number(packed: &mut Vec<u8>, mut number: u64) {
@@ -155,12 +158,13 @@ mod tests {
     proptest! {
         #[test]
         fn unpacks_what_was_packed(
+            slow: (u8, u64),
             texts in proptest::array::uniform4(".{0,40}"),
             rooms in proptest::collection::vec((".{0,200}", ".{0,16}", any::<u64>()), 0..5),
         ) {
             let [sid, namespace, user, gateway] = texts;
             let rooms = rooms.into_iter().map(|(room, epoch, seq)| SessionRoom { room, epoch, seq }).collect();
-            let session = SavedSession { sid, namespace, user, gateway, rooms };
+            let session = SavedSession { sid, namespace, user, gateway, slow, rooms };
             prop_assert_eq!(unpack(&pack(&session)), Some(session));
         }
 
@@ -196,8 +200,9 @@ mod tests {
             namespace: "/".to_owned(),
             user: "customer-0123456789".to_owned(),
             gateway: "aBcDeFgHiJkLmNoPqRsT".to_owned(),
+            slow: (0, 0),
             rooms: vec![room("stream:spring-sale-2026"), room("user:customer-0123456789")],
         };
-        assert_eq!(pack(&session).len(), 136);
+        assert_eq!(pack(&session).len(), 138);
     }
 }

@@ -17,6 +17,7 @@ fn session(user: &str) -> SavedSession {
         namespace: "/".to_owned(),
         user: user.to_owned(),
         gateway: "gateway-0".to_owned(),
+        slow: (2, 1_795_661_088_771),
         rooms: vec![room("stream:spring", "aB_-1234", u64::MAX), room("user:añá", "", 0)],
     }
 }

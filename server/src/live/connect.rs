@@ -141,6 +141,9 @@ impl Live {
             (false, false) => Fate::Left,
         };
         *visitor.fate.borrow_mut() = fate;
+        if reason == CloseReason::SlowConsumer {
+            visitor.slow.set(visitor.slow.get().again(self.shared.now()));
+        }
         self.save(at, visitor);
     }
 

@@ -25,7 +25,7 @@ use super::{
     offset::{Offset, frame_of},
     reject::Code,
     view::{Delivery, View, is_erased},
-    visitor::{Fate, Joined, Saving, Visitor},
+    visitor::{Fate, Joined, Saving, Slow, Visitor},
 };
 use crate::{auth::Identity, close::CloseReason, hub::mailbox::Mail, room::At};
 
@@ -96,6 +96,9 @@ impl Live {
         let saved = self.shared.store.session(former.pid).await?.ok_or(No::Lost)?;
         let identity = owner(identity, &saved).ok_or(No::Lost)?;
         let sid = Id::parse(&saved.sid).ok_or(No::Lost)?;
+        if Slow(saved.slow.0, saved.slow.1).too_often(self.shared.now()) {
+            return Err(No::Lost);
+        }
         let (mut owed, mut banned) = (Vec::new(), Vec::new());
         for room in &saved.rooms {
             if let Some(stream) = stream_of(room) {
@@ -258,6 +261,7 @@ impl Live {
         let (owed, banned): (Vec<Owed>, Vec<Owed>) =
             owed.into_iter().partition(|owed| self.admits(&owed.view, &identity).is_ok());
         let visitor = Rc::new(Visitor::new(identity.clone(), sid, Some(pid)));
+        visitor.slow.set(Slow(saved.slow.0, saved.slow.1));
         let mut missed: Vec<&Delivery> = owed.iter().flat_map(|owed| &owed.missed).collect();
         missed.sort_by_key(|(entry, _)| entry.clock);
         let frames: Vec<Frame> =
@@ -365,6 +369,7 @@ impl Live {
             namespace: "/".to_owned(),
             user: owner_text(&visitor.identity()),
             gateway,
+            slow: (visitor.slow.get().0, visitor.slow.get().1),
             rooms: saved,
         };
         Some((Some(session), ttl))

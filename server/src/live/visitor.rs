@@ -34,6 +34,8 @@ pub struct Visitor {
     pub(super) noted: Cell<bool>,
     /// What is due for its token.
     pub(super) token: Slot,
+    /// How often its session was too slow.
+    pub(super) slow: Cell<Slow>,
     /// What becomes of its saved session.
     pub(super) fate: RefCell<Fate>,
     joined: RefCell<SmallVec<[Joined; 1]>>,
@@ -88,6 +90,33 @@ pub(super) enum Fate {
     Replaced,
 }
 
+/// How often a session was closed because its client reads too slowly, and since when, in ms since 1970.
+///
+/// Each time it would come back to more than it can read, and be closed again, for ever. So the third time within a minute it
+/// does not come back, and begins anew at the end of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Slow(pub u8, pub u64);
+
+impl Slow {
+    const MOST: u8 = 3;
+    const WINDOW: u64 = 60_000;
+
+    /// It was closed once more.
+    pub(super) fn again(self, now: u64) -> Self {
+        let Self(count, since) = self;
+        if self.is_over(now) { Self(1, now) } else { Self(count.saturating_add(1), since) }
+    }
+
+    /// It must not come back.
+    pub(super) fn too_often(self, now: u64) -> bool {
+        self.0 >= Self::MOST && !self.is_over(now)
+    }
+
+    fn is_over(self, now: u64) -> bool {
+        self.0 == 0 || now.saturating_sub(self.1) > Self::WINDOW
+    }
+}
+
 /// The limits of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Buckets {
@@ -113,6 +142,7 @@ impl Visitor {
             saving: Cell::default(),
             noted: Cell::default(),
             token: Slot::default(),
+            slow: Cell::default(),
             fate: RefCell::default(),
             joined: RefCell::default(),
             buckets: RefCell::default(),
@@ -161,5 +191,19 @@ impl Visitor {
     /// Its limits.
     pub(super) fn buckets<R>(&self, take: impl FnOnce(&mut Buckets) -> R) -> R {
         take(self.buckets.borrow_mut().get_or_insert_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_times_within_a_minute_are_too_often() {
+        let twice = Slow::default().again(1_000).again(30_000);
+        assert!(!twice.too_often(30_000));
+        let thrice = twice.again(61_000);
+        assert!(thrice.too_often(61_000) && !thrice.too_often(61_001));
+        assert!(!twice.again(61_001).too_often(61_001), "it begins anew");
     }
 }
