@@ -263,12 +263,15 @@ fn run(serve: Serve) -> Result<(), Failure> {
         .build()
         .map_err(Failure::other)?;
     runtime.block_on(async {
-        let drain = config.drain;
+        let (drain, pages) = (config.drain, config.demo.is_some());
         // From here on a signal is answered with a drain, however early it comes.
         let mut signals = Signals::new().map_err(Failure::other)?;
         let server = Server::start(config).await.map_err(Failure::other)?;
         if let Some(secret) = secret.filter(|_| serve.dev) {
             say(&links(&server, &secret)?);
+            if !pages {
+                say("These pages are not served: name their folder with --demo, or take the tokens out of the links.");
+            }
         }
         signals.wait().await;
         // A second signal does not wait for anybody.

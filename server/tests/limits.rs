@@ -86,6 +86,23 @@ async fn a_connection_joins_so_often() {
 }
 
 #[tokio::test]
+async fn a_user_taps_no_faster_over_http() {
+    let world =
+        World::start(&[("HAAT_LIMITS_REACTIONS_PER_SECOND", SLOW), ("HAAT_LIMITS_REACTIONS_BURST", "60")]).await;
+    let _supplier = world.supplier(&["main"]).await;
+    let taps = json!({ "kind": "heart", "count": 40 });
+    let (asha, ravi) = (token("asha", "viewer", &[]), token("ravi", "viewer", &[]));
+    assert_eq!(world.command(&asha, "reaction:send", taps.clone()).await.status, 200);
+    assert_eq!(world.command(&asha, "reaction:send", taps.clone()).await.status, 429, "20 are left");
+    assert_eq!(world.command(&asha, "reaction:send", json!({ "kind": "heart", "count": 20 })).await.status, 200);
+    assert_eq!(world.command(&ravi, "reaction:send", taps.clone()).await.status, 200, "another user's are others");
+    // A service tells of the taps of many.
+    for _ in 0..3 {
+        world.done("reaction:send", taps.clone()).await;
+    }
+}
+
+#[tokio::test]
 async fn staff_have_a_limit_of_their_own() {
     let slow = [
         ("HAAT_LIMITS_STAFF_PER_SECOND", SLOW),

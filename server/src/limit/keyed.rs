@@ -41,6 +41,7 @@ where
 struct Limiter<K: Hash + Eq + Clone, C: Clock> {
     inner: RateLimiter<K, DashMapStateStore<K>, C, NoOpMiddleware<C::Instant>>,
     clock: C,
+    burst: NonZeroU32,
     most: usize,
     /// How many checks may still add a key before the keys are counted again.
     room: AtomicUsize,
@@ -64,13 +65,11 @@ impl<K: Hash + Eq + Clone> Keyed<K> {
 impl<K: Hash + Eq + Clone, C: Clock + Clone> Keyed<K, C> {
     /// [`Keyed::bounded`] with another clock.
     pub fn with_clock(rate: Rate, most: usize, clock: C) -> Self {
-        let most = most.max(1);
+        let (most, burst) = (most.max(1), NonZeroU32::new(rate.burst).unwrap_or(NonZeroU32::MIN));
         let limiter = interval(&rate).and_then(Quota::with_period).map(|quota| Limiter {
-            inner: RateLimiter::dashmap_with_clock(
-                quota.allow_burst(NonZeroU32::new(rate.burst).unwrap_or(NonZeroU32::MIN)),
-                clock.clone(),
-            ),
+            inner: RateLimiter::dashmap_with_clock(quota.allow_burst(burst), clock.clone()),
             clock,
+            burst,
             most,
             room: AtomicUsize::new(most.min(CHECKS)),
             crowded: Mutex::new(None),
@@ -86,6 +85,21 @@ impl<K: Hash + Eq + Clone, C: Clock + Clone> Keyed<K, C> {
         let Some(limiter) = &self.limiter else { return Ok(()) };
         limiter.make_room()?;
         limiter.inner.check_key(key).map_err(|not| not.wait_time_from(limiter.clock.now()))
+    }
+
+    /// Takes so many at once; never more than there can be.
+    ///
+    /// # Errors
+    /// How long it takes until there are enough; none was taken.
+    pub fn check_many(&self, key: &K, cost: u32) -> Result<(), Duration> {
+        let Some(limiter) = &self.limiter else { return Ok(()) };
+        limiter.make_room()?;
+        let cost = NonZeroU32::new(cost).unwrap_or(NonZeroU32::MIN).min(limiter.burst);
+        match limiter.inner.check_key_n(key, cost) {
+            Ok(checked) => checked.map_err(|not| not.wait_time_from(limiter.clock.now())),
+            // More than there can ever be, which was ruled out.
+            Err(_) => Err(PAUSE),
+        }
     }
 
     /// How many keys it holds.

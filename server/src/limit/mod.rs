@@ -22,11 +22,13 @@ pub use keyed::Keyed;
 pub struct Limiters {
     /// Chat messages, by user.
     pub chat: Keyed<Arc<str>>,
+    /// Taps that come without a connection, by user.
+    pub reactions: Keyed<Arc<str>>,
 }
 
 impl Limiters {
     /// With these limits.
     pub fn new(limits: &Limits) -> Self {
-        Self { chat: Keyed::new(limits.chat) }
+        Self { chat: Keyed::new(limits.chat), reactions: Keyed::new(limits.reactions) }
     }
 }

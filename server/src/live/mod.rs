@@ -240,6 +240,10 @@ impl Shared {
     fn chat_limit(&self, user: &str) -> Result<(), Duration> {
         self.limiters.chat.check(&user.into())
     }
+
+    fn tap_limit(&self, user: &str, count: u32) -> Result<(), Duration> {
+        self.limiters.reactions.check_many(&user.into(), count)
+    }
 }
 
 /// What the application sends to itself on another shard.

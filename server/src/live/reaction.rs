@@ -9,6 +9,7 @@ use super::{
     reject::Reject,
     state::REACTIONS,
 };
+use crate::auth::Role;
 
 /// Most taps of one command.
 const MAX_COUNT: u64 = 50;
@@ -25,11 +26,14 @@ pub(super) async fn send(call: Call) -> Result<Reply, Reject> {
     if !(1..=MAX_COUNT).contains(&count) {
         return Err(Reject::field("count", &format!("1 to {MAX_COUNT}")));
     }
-    if let Some((_, visitor)) = &call.caller.socket {
-        let (rate, cost) = (&live.shared.limits.reactions, u32::try_from(count).unwrap_or(u32::MAX));
-        let taken = visitor.buckets(|buckets| buckets.reactions.take_many(rate, Instant::now(), cost));
-        taken.map_err(Reject::rate_limited)?;
-    }
+    let (rate, cost) = (&live.shared.limits.reactions, u32::try_from(count).unwrap_or(u32::MAX));
+    let taken = match &call.caller.socket {
+        Some((_, visitor)) => visitor.buckets(|buckets| buckets.reactions.take_many(rate, Instant::now(), cost)),
+        // Over HTTP a viewer is no faster. A service may tell of the taps of many.
+        None if call.role() == Role::Viewer => live.shared.tap_limit(&call.caller.identity.user.id, cost),
+        None => Ok(()),
+    };
+    taken.map_err(Reject::rate_limited)?;
     live.count(&call.stream, &format!("{REACTIONS}{kind}"), count);
     Ok(Reply(format!(r#""accepted":{count}"#)))
 }
