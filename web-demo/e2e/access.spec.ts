@@ -1,22 +1,9 @@
 /** Both pages for everybody: no finding of axe in any state, by day and by night; and all of it by keyboard. */
-import AxeBuilder from '@axe-core/playwright';
-import { expect, type Page } from '@playwright/test';
+import { expect } from '@playwright/test';
+import { findings } from './axe';
 import { fill, fullShow } from './full';
 import { addProduct, tab } from './selling';
 import { desktop, phase, say, test, texts } from './show';
-
-async function findings(page: Page): Promise<string[]> {
-  // What still comes in is half transparent, and would be judged so.
-  await page.evaluate(() =>
-    Promise.all(
-      document
-        .getAnimations()
-        .map((animation) => animation.effect?.getComputedTiming().iterations !== Infinity && animation.finished),
-    ),
-  );
-  const { violations } = await new AxeBuilder({ page }).analyze();
-  return violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.target.join(' ')}: ${node.failureSummary}`));
-}
 
 for (const [name, look] of [
   ['a phone by day', {}],

@@ -1,7 +1,18 @@
 /** What a supplier does at the console, for the tests. */
 import { expect, type Page } from '@playwright/test';
 
-export const tab = (page: Page, name: string) => page.getByRole('tab', { name }).click();
+/** Below this a bar leads to the parts of the console. */
+const wide = 900;
+
+/** Goes to a panel of the console. */
+export async function tab(page: Page, name: string): Promise<void> {
+  if ((page.viewportSize()?.width ?? wide) < wide) {
+    const panel = page.getByRole('navigation').getByRole('button', { name });
+    if (await panel.count()) return panel.click();
+    await page.locator('[data-place=work]').click();
+  }
+  await page.getByRole('tab', { name }).click();
+}
 
 export async function addProduct(host: Page, title: string, price: string, stock = ''): Promise<void> {
   await tab(host, 'Products');

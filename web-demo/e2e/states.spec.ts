@@ -1,7 +1,8 @@
 /** Every state of the viewer's page in every size and both languages, with the longest that people may write. */
 import { expect, type Page } from '@playwright/test';
 import { Cable } from './cable';
-import { fill, fullShow } from './full';
+import { fill, fullShow, type Tell } from './full';
+import type { Injected } from './injected';
 import { drop, products, wheel } from './offers';
 import { lookAt, objections } from './sight';
 import { phase, type Show, test } from './show';
@@ -21,6 +22,16 @@ const pinned = (stream: string) => ({
     text: 'Free delivery above ₹999 today. Ask me anything below, and I answer on air as soon as the drop is over!',
   },
 });
+
+/** What of the announcement, the news and the state of the connection reaches over the first offer. */
+const overOffers = (page: Page) =>
+  page.evaluate(() => {
+    const top = document.querySelector('[data-testid=offer]')?.getBoundingClientRect().top ?? 0;
+    const above = [...document.querySelectorAll('.over > *, .over .banner')].filter((part) =>
+      part.checkVisibility({ visibilityProperty: true }),
+    );
+    return above.filter((part) => part.getBoundingClientRect().bottom > top + 1).map((part) => `${part.className} ${part.textContent}`);
+  });
 
 test('a look finds what it looks for', async ({ page }) => {
   await page.setViewportSize({ width: 360, height: 640 });
@@ -44,6 +55,12 @@ for (const [language, locale] of [
 ] as const) {
   const look = (page: Page, state: string) => lookAt(page, `state-${language}-${state}`);
   const [least, most] = [{ count: 0 }, { count: 100_000 }];
+  /** Messages come late, and no answer says that this is over. */
+  const isLate = (tell: Tell, injected: Injected) => {
+    injected.answer('stream:join', () => undefined);
+    const late = { user: { id: 'long', name: long.name, role: 'viewer' }, at: Date.now() - 60_000 };
+    for (let i = 0; i < 12; i++) tell('chat:message', { ...late, id: `late-${i}`, seq: 1000 + i, text: `${long.product} ${i}` });
+  };
   /** A full show with everything as long as it may be. */
   const crowded = async (show: Show) => {
     const all = await fullShow(show, { locale });
@@ -70,6 +87,33 @@ for (const [language, locale] of [
     const guest = await show.viewer(null, { locale });
     await expect(phase(guest)).toHaveAttribute('data-phase', 'live');
     await look(guest, 'guest');
+  });
+
+  test(`the longest prices leave every offer in sight on a small phone, ${language}`, async ({ show }) => {
+    const { page, tell, injected } = await crowded(show);
+    const offers = page.getByTestId('offer');
+    const inSight = async () => {
+      for (let i = 0; i < 4; i++) await expect(offers.nth(i), `offer ${i}`).toBeInViewport({ ratio: 0.98 });
+    };
+    await page.setViewportSize({ width: 360, height: 640 });
+    await inSight();
+    // What is said above leaves them where they are, also beside how the connection is.
+    tell('notice', { text: long.notice });
+    tell('wheel:won', { wheel: 'w1', user: { id: 'f', name: long.name }, prize: wheel.prizes[0] });
+    await expect(page.getByTestId('news')).not.toBeEmpty();
+    expect(await overOffers(page)).toEqual([]);
+    await inSight();
+    // The keyboard is open: the first one is whole, with its time.
+    await page.setViewportSize({ width: 360, height: 330 });
+    await expect(offers.first()).toBeInViewport({ ratio: 0.98 });
+    expect(await overOffers(page)).toEqual([]);
+    await page.screenshot({ path: `e2e/screens/state-${language}-typing-360x330.png` });
+    isLate(tell, injected);
+    await expect(phase(page)).not.toBeEmpty();
+    for (const height of [330, 640]) {
+      await page.setViewportSize({ width: 360, height });
+      expect(await overOffers(page), `behind, at ${height}`).toEqual([]);
+    }
   });
 
   test(`in full show, ${language}`, async ({ show }) => {
@@ -143,9 +187,7 @@ for (const [language, locale] of [
     tell('user:muted', { until: Date.now() + 600_000, reason: 'Please be kind to each other, and to the host' });
     await expect(page.getByTestId('muted')).toBeVisible();
     await look(page, 'muted');
-    injected.answer('stream:join', () => undefined);
-    const late = { stream: show.stream, user: { id: 'long', name: long.name, role: 'viewer' }, at: Date.now() - 60_000 };
-    for (let i = 0; i < 12; i++) tell('chat:message', { ...late, id: `late-${i}`, seq: 1000 + i, text: `${long.product} ${i}` });
+    isLate(tell, injected);
     await expect(phase(page)).not.toBeEmpty();
     await look(page, 'behind');
     tell('user:banned', { until: Date.now() + 600_000, reason: 'Advertising another shop, again and again' });

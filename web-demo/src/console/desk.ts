@@ -33,7 +33,7 @@ export class Desk {
   ) {
     this.ledger = new Ledger(live, get);
     this.activity = new Activity(this.ledger, live);
-    this.held = new Held(live);
+    this.held = new Held(live, this.ledger);
     this.ledger.listen((records) => {
       const set = records.findLast(({ kind }) => kind === 'words:set');
       if (set) this.wordList.set(set.data as unknown as WordList);

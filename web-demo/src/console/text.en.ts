@@ -33,6 +33,7 @@ export const en = {
   notLive: 'Prepare now, open once you are live.',
   work: 'Run the show',
   talk: 'Talk',
+  places: { title: 'Parts of the console', open: 'Open right now', air: 'Stream', work: 'Tools' },
   figures: {
     title: 'Figures',
     watching: 'Watching',
@@ -72,7 +73,7 @@ export const en = {
     opensIn: 'Opens after (seconds)',
     noProducts: 'A drop needs a product. Add one first.',
     empty: 'Prepare a drop: a product, a price, how many.',
-    closeAsk: 'Close this drop?',
+    closeAsk: (title: string) => `Close the drop “${title}”?`,
     closeHint: 'Nobody can claim any more.',
     plan: (stock: number, each: number) => `${stock.toLocaleString('en-IN')} pieces, ${each} each`,
     left: (left: number, stock: number) => `${left.toLocaleString('en-IN')} of ${stock.toLocaleString('en-IN')} left`,
@@ -87,7 +88,7 @@ export const en = {
     addPrize: 'Add a prize',
     spins: 'Spins for one person',
     empty: 'Prepare a wheel: prizes, how likely, how many.',
-    closeAsk: 'Close this wheel?',
+    closeAsk: (title: string) => `Close the wheel “${title}”?`,
     closeHint: 'Nobody can spin any more. The secret of the draw is shown.',
     plan: (prizes: number) => many(prizes, 'prize', 'prizes'),
   },
@@ -97,7 +98,7 @@ export const en = {
     option: (n: number) => `Answer ${n}`,
     addOption: 'Add an answer',
     empty: 'Prepare a question with two to six answers.',
-    closeAsk: 'Close this poll?',
+    closeAsk: (question: string) => `Close the poll “${question}”?`,
     closeHint: 'Nobody can vote any more. Everybody sees the result.',
   },
   questions: {
@@ -131,6 +132,7 @@ export const en = {
   held: {
     tab: 'Held',
     empty: 'Nothing waits for you.',
+    waiting: (n: number) => `${many(n, 'message waits', 'messages wait')} for your decision.`,
     approve: 'Approve',
     reject: 'Reject',
   },

@@ -35,6 +35,7 @@ export const hi: Terms = {
   notLive: 'अभी तैयार करें, लाइव होने पर खोलें।',
   work: 'शो चलाएँ',
   talk: 'बातचीत',
+  places: { title: 'कंसोल के हिस्से', open: 'अभी खुला है', air: 'स्ट्रीम', work: 'टूल' },
   figures: {
     title: 'आँकड़े',
     watching: 'देख रहे हैं',
@@ -74,7 +75,7 @@ export const hi: Terms = {
     opensIn: 'इतने सेकंड बाद खुले',
     noProducts: 'ड्रॉप के लिए उत्पाद चाहिए। पहले एक जोड़ें।',
     empty: 'ड्रॉप तैयार करें: उत्पाद, दाम, कितने।',
-    closeAsk: 'यह ड्रॉप बंद करें?',
+    closeAsk: (title) => `“${title}” का ड्रॉप बंद करें?`,
     closeHint: 'इसके बाद किसी को नहीं मिलेगा।',
     plan: (stock, each) => `${count(stock)} नग, हर एक को ${each}`,
     left: (left, stock) => `${count(stock)} में से ${count(left)} बाकी`,
@@ -89,7 +90,7 @@ export const hi: Terms = {
     addPrize: 'इनाम जोड़ें',
     spins: 'एक व्यक्ति के मौके',
     empty: 'चक्र तैयार करें: इनाम, संभावना, कितने।',
-    closeAsk: 'यह चक्र बंद करें?',
+    closeAsk: (title) => `चक्र “${title}” बंद करें?`,
     closeHint: 'इसके बाद कोई नहीं घुमा सकेगा। नतीजे का गुप्त मान दिखेगा।',
     plan: (prizes) => `${count(prizes)} इनाम`,
   },
@@ -99,7 +100,7 @@ export const hi: Terms = {
     option: (n) => `जवाब ${n}`,
     addOption: 'जवाब जोड़ें',
     empty: 'दो से छह जवाबों वाला सवाल तैयार करें।',
-    closeAsk: 'यह मतदान बंद करें?',
+    closeAsk: (question) => `मतदान “${question}” बंद करें?`,
     closeHint: 'इसके बाद कोई वोट नहीं दे सकेगा। नतीजा सबको दिखेगा।',
   },
   questions: {
@@ -133,6 +134,7 @@ export const hi: Terms = {
   held: {
     tab: 'रोके गए',
     empty: 'आपके लिए कुछ नहीं रुका है।',
+    waiting: (n) => `${count(n)} संदेश आपके निर्णय के लिए रुके हैं।`,
     approve: 'मंज़ूर करें',
     reject: 'अस्वीकार करें',
   },

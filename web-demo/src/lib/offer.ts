@@ -33,8 +33,12 @@ export function onShow({ drops, wheels, polls }: StreamState, now: number) {
   };
 }
 
-/** Most wanted first; answered ones behind the open ones. */
-export function ranked(questions: readonly Question[]): Question[] {
+/** Most wanted first; answered ones behind the open ones. Those of `kept` stay in that order, in front: nothing moves under a finger. */
+export function ranked(questions: readonly Question[], kept: readonly string[] = []): Question[] {
   const rank = ({ status }: Question) => (status === 'answered' ? 1 : 0);
-  return questions.filter(({ status }) => status !== 'hidden').sort((a, b) => rank(a) - rank(b) || b.votes - a.votes);
+  const place = new Map(kept.map((id, i) => [id, i]));
+  const placeOf = ({ id }: Question) => place.get(id) ?? kept.length;
+  return questions
+    .filter(({ status }) => status !== 'hidden')
+    .sort((a, b) => placeOf(a) - placeOf(b) || rank(a) - rank(b) || b.votes - a.votes);
 }

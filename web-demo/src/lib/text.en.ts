@@ -175,6 +175,9 @@ export const en = {
     ban: 'Ban',
     banAsk: (name: string) => `Ban ${name} from this stream?`,
     banYes: 'Ban now',
+    muted: (minutes: number) => `Muted for ${minutes} min.`,
+    banned: 'Banned.',
+    undo: 'Undo',
   },
   badge: { supplier: 'Host', moderator: 'Mod', service: 'Shop' } as Record<string, string>,
   error: {

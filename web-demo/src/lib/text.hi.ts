@@ -177,6 +177,9 @@ export const hi: Words = {
     ban: 'प्रतिबंध',
     banAsk: (name) => `${name} को इस स्ट्रीम से हटाएँ?`,
     banYes: 'अभी हटाएँ',
+    muted: (minutes) => `${minutes} मिनट के लिए म्यूट किया।`,
+    banned: 'हटा दिया।',
+    undo: 'वापस लें',
   },
   badge: { supplier: 'होस्ट', moderator: 'मॉड', service: 'दुकान' },
   error: {
