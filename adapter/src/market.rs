@@ -47,6 +47,8 @@ pub fn book(name: &str) -> String {
 pub const CLAIMS: &str = "claims";
 /// The counter of spins.
 pub const SPINS: &str = "spins";
+/// The [`kind`](Record::kind) of what somebody else has put into a ledger: nothing of it is shown.
+pub const FOREIGN: &str = "foreign";
 
 /// What the gateways of a fleet decide together in a live sale. Every method is one atomic step over keys of one stream,
 /// and all engines behave alike (`tests/contract.rs` is run against each).
@@ -124,7 +126,8 @@ pub trait Market: Send + Sync + 'static {
     /// [`StoreError::Unavailable`].
     fn notes<'a>(&'a self, stream: &'a str, book: &'a str) -> BoxFuture<'a, Result<Notes, StoreError>>;
 
-    /// Records of the ledger behind `after` (empty: from the oldest that is left), oldest first, at most `limit`.
+    /// Records of the ledger behind `after` (empty: from the oldest that is left), oldest first, at most `limit`. If there are
+    /// fewer, nothing is behind them: what somebody else has put there is among them, as [`FOREIGN`].
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -140,7 +143,7 @@ pub trait Market: Send + Sync + 'static {
     /// somebody else reads.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`].
+    /// [`StoreError::Conflict`] if there is no such stream. [`StoreError::Unavailable`].
     fn read_as<'a>(&'a self, read: ReadAs<'a>) -> BoxFuture<'a, Result<Option<String>, StoreError>>;
 
     /// The key under which others read the ledger; `None` where there is no way in.
@@ -434,7 +437,8 @@ pub struct Notes {
 pub struct Record {
     /// Its place in the ledger, `<ms since 1970>-<number>`; later ones are greater.
     pub id: Arc<str>,
-    /// What happened: `claim`, `confirm`, `release`, `expire`, `spin`, or the name of the event or command.
+    /// What happened: `claim`, `confirm`, `release`, `expire`, `spin`, or the name of the event or command;
+    /// or [`FOREIGN`].
     pub kind: Arc<str>,
     /// Who did it, as JSON; `null`: nobody.
     pub by: Arc<str>,

@@ -42,8 +42,8 @@ pub trait Store: Send + Sync + 'static {
     fn read<'a>(&'a self, stream: &'a str, after: Position, limit: usize)
     -> BoxFuture<'a, Result<LogRead, StoreError>>;
 
-    /// Entries named `event` with `seq` below `before` (`None`: from the newest), at most `limit`, oldest first. Erased ones
-    /// are left out, here and in [`Snapshot::history`].
+    /// Entries named `event` with `seq` below `before` (`None`: from the newest), at most `limit`, oldest first. Erased and
+    /// damaged ones are left out, here and in [`Snapshot::history`].
     fn history<'a>(
         &'a self,
         stream: &'a str,
@@ -212,7 +212,8 @@ pub struct Snapshot {
 pub enum LogRead {
     /// The entries after the position, without a hole. Erased entries are there, with `data` of `null`. Empty: nothing newer.
     Entries(Vec<Arc<Entry>>),
-    /// Some of them cannot be had any more: the log was trimmed, or it is another epoch. The log's present position.
+    /// Some of them cannot be had any more: the log was trimmed, it is another epoch, or they are damaged. The log's present
+    /// position.
     Gone(Position),
 }
 

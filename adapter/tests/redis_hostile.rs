@@ -11,10 +11,11 @@ mod fleet;
 mod gateway;
 mod support;
 
-use fleet::seqs;
+use fleet::{chat, seqs};
 use gateway::{Gateway, LONG, unavailable, until};
 use haat_adapter::{
-    Counter, Share, Store,
+    Append, Counter, LogRead, Market, Position, Share, Store,
+    market::FOREIGN,
     msgpack::from_json,
     redis::{Mode, RedisSettings},
 };
@@ -209,8 +210,8 @@ redis_test!(
         }
         let far = 1_u64 << 40;
         server.command::<()>(&format!("HSET haat:{{spring}}:meta seq {far}"));
-        let read = gateway.engine.read("spring", haat_adapter::Position::default(), 10).await.unwrap();
-        assert!(matches!(read, haat_adapter::LogRead::Gone(present) if present.seq == far), "no gap is silent");
+        let read = gateway.engine.read("spring", Position::default(), 10).await.unwrap();
+        assert!(matches!(read, LogRead::Gone(present) if present.seq == far), "no gap is silent");
         assert_eq!(gateway.insist("on").await.position.seq, far + 1);
         gateway.hears("on").await;
     }
@@ -271,16 +272,105 @@ redis_test!(
 );
 
 redis_test!(
-    /// BR9: a log whose newest entry is no record is read as far as it can be, and appended to.
-    says_that_an_entry_is_damaged,
+    /// BR9: an entry that cannot be read is as good as gone. Nobody waits for it, and nobody is kept from what is around it.
+    goes_on_behind_a_damaged_entry,
     async || {
         let server = Server::start();
         let gateway = Gateway::start(RedisSettings::new(server.url())).await;
-        gateway.insist("one").await;
+        for text in ["one", "two", "three", "four"] {
+            gateway.insist(text).await;
+        }
+        let second: String = server.command("LINDEX haat:{spring}:log 1");
+        let damaged = [second.replace("two", "owt"), second.replacen("1 ", "9 ", 1), "nonsense".to_owned(), String::new()];
+        for (number, damaged) in damaged.iter().enumerate() {
+            let set = redis::cmd("LSET").arg("haat:{spring}:log").arg(1).arg(damaged).exec(&mut server.connection());
+            set.unwrap();
+            let epoch = gateway.engine.snapshot("spring", "", 0).await.unwrap().unwrap().position.epoch;
+            let read = async |after, limit| {
+                let position = Position { epoch: epoch.clone(), seq: after };
+                gateway.engine.read("spring", position, limit).await.unwrap()
+            };
+            let before = read(0, 1).await;
+            assert!(matches!(&before, LogRead::Entries(entries) if seqs(entries) == [1]), "{damaged:?}: {before:?}");
+            for (after, limit) in [(0, 2), (1, 1), (1, 10)] {
+                let present = Position { epoch: epoch.clone(), seq: 4 };
+                assert_eq!(read(after, limit).await, LogRead::Gone(present), "{damaged:?}");
+            }
+            let behind = read(2, 10).await;
+            assert!(matches!(&behind, LogRead::Entries(entries) if seqs(entries) == [3, 4]), "{damaged:?}: {behind:?}");
+            let snapshot = gateway.engine.snapshot("spring", "chat:message", 10).await.unwrap().unwrap();
+            assert_eq!(seqs(&snapshot.history), [1, 3, 4], "{damaged:?}");
+            let history = gateway.engine.history("spring", "chat:message", Some(4), 10).await.unwrap();
+            assert_eq!(seqs(&history), [1, 3], "{damaged:?}");
+            assert!(gateway.engine.stats().unclear > number as u64, "{damaged:?}");
+        }
+        assert_eq!(gateway.insist("five").await.position.seq, 5);
+    }
+);
+
+redis_test!(
+    /// Where somebody has put records into a log, numbers and places do not agree any more: no entry is taken for another.
+    takes_no_entry_for_another,
+    async || {
+        let server = Server::start();
+        let gateway = Gateway::start(RedisSettings::new(server.url())).await;
+        let first = gateway.insist("one").await;
         server.command::<()>("RPUSH haat:{spring}:log nonsense");
-        let read = gateway.engine.read("spring", haat_adapter::Position::default(), 10).await;
-        assert!(unavailable(read).contains("spring"));
-        server.command::<()>("RPOP haat:{spring}:log");
-        assert_eq!(gateway.insist("two").await.position.seq, 2);
+        let read = gateway.engine.read("spring", Position::default(), 10).await.unwrap();
+        assert_eq!(read, LogRead::Gone(first.position.clone()), "the first one is not where it belongs");
+        let second = gateway.insist("two").await;
+        assert_eq!(second.position.seq, 2);
+        let read = gateway.engine.read("spring", first.position.clone(), 10).await.unwrap();
+        assert_eq!(read, LogRead::Entries(vec![second]));
+    }
+);
+
+redis_test!(
+    /// A page of history is as full as it can be, also where most of a log is of a form that this gateway does not know.
+    reads_a_history_behind_forms_of_the_future,
+    async || {
+        let server = Server::start();
+        let gateway = Gateway::start(RedisSettings::new(server.url())).await;
+        for number in 0..6 {
+            gateway.insist(&number.to_string()).await;
+        }
+        for place in 1..6 {
+            let record: String = server.command(&format!("LINDEX haat:{{spring}}:log {place}"));
+            let newer = record.replacen("1 ", "9 ", 1);
+            let set = redis::cmd("LSET").arg("haat:{spring}:log").arg(place).arg(newer).exec(&mut server.connection());
+            set.unwrap();
+        }
+        let history = gateway.engine.history("spring", "chat:message", None, 2).await.unwrap();
+        assert_eq!(seqs(&history), [1]);
+    }
+);
+
+redis_test!(
+    /// What somebody else has put into a ledger is named, and has its place in the page.
+    names_what_is_foreign_in_a_ledger,
+    async || {
+        let server = Server::start();
+        let gateway = Gateway::start(RedisSettings::new(server.url())).await;
+        let said = async |text| {
+            let append = Append { record: Some("null".to_owned()), ..chat("spring", text) };
+            gateway.engine.append(append).await.unwrap();
+        };
+        said("one").await;
+        for _ in 0..25 {
+            server.command::<String>("XADD haat:{spring}:ledger * order 17");
+        }
+        said("two").await;
+        let (mut after, mut kinds) = (String::new(), Vec::new());
+        loop {
+            let page = gateway.engine.ledger("spring", &after, 10).await.unwrap();
+            kinds.extend(page.iter().map(|record| record.kind.to_string()));
+            match page.last().filter(|_| page.len() == 10) {
+                Some(last) => after = last.id.to_string(),
+                None => break,
+            }
+        }
+        assert_eq!(kinds.iter().filter(|kind| **kind == FOREIGN).count(), 25);
+        kinds.retain(|kind| *kind != FOREIGN);
+        assert_eq!(kinds, ["chat:message", "chat:message"]);
     }
 );

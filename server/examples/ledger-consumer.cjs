@@ -35,12 +35,22 @@ function load(path) {
 const known = load(ORDERS);
 const file = fs.openSync(ORDERS, 'a');
 
-/** Does what a record asks for. When it returns, it is done for good. */
-function handle({ kind, data }) {
+/** The claim of a record. One that cannot be read was written by somebody else: it must not stop those behind it. */
+function claimOf({ kind, data }) {
   // Prizes are `spin`, what becomes of a held claim is `confirm`, `release` and `expire`.
-  if (kind !== 'claim') return;
-  const claim = JSON.parse(data);
-  if (known.has(claim.id)) return;
+  if (kind !== 'claim') return null;
+  try {
+    const claim = JSON.parse(data);
+    return claim?.id && claim.user?.id ? claim : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Does what a record asks for. When it returns, it is done for good. */
+function handle(record) {
+  const claim = claimOf(record);
+  if (!claim || known.has(claim.id)) return;
   fs.writeSync(file, `${JSON.stringify({ id: claim.id, user: claim.user.id, product: claim.product, quantity: claim.quantity })}\n`);
   fs.fsyncSync(file);
   known.add(claim.id);

@@ -2,84 +2,25 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by it")]
 
+#[path = "support/shop.rs"]
+mod shop;
 mod support;
 
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicU16, Ordering},
     },
 };
 
-use axum::{Router, body::Bytes, extract::State, routing::post};
+use axum::{Router, routing::post};
 use haat_adapter::memory::{Engine, Limits};
 use haat_server::api::webhook::sign;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde_json::{Value, json};
+use shop::{HOOK_SECRET, Shop, events, variables};
 use support::{World, live::product};
-use tokio::sync::Notify;
-
-const HOOK_SECRET: &str = "another secret, of thirty-two bytes or more";
-
-/// A server that writes down what it is told, and answers as it is set.
-#[derive(Clone, Default)]
-struct Shop(Arc<Inner>);
-
-#[derive(Default)]
-struct Inner {
-    told: Mutex<Vec<(HeaderMap, String)>>,
-    answers: AtomicU16,
-    changed: Notify,
-}
-
-impl Shop {
-    /// Starts one that answers with this status. Its address.
-    async fn open(status: u16) -> (Self, String) {
-        let shop = Self::default();
-        shop.answer(status);
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}/hook?shop=1", listener.local_addr().unwrap());
-        let router = Router::new().route("/hook", post(take)).with_state(shop.clone());
-        tokio::spawn(async move { drop(axum::serve(listener, router).await) });
-        (shop, address)
-    }
-
-    fn answer(&self, status: u16) {
-        self.0.answers.store(status, Ordering::SeqCst);
-    }
-
-    /// What it was told, once there is enough.
-    async fn until(&self, enough: impl Fn(&[(HeaderMap, String)]) -> bool) -> Vec<(HeaderMap, String)> {
-        support::patiently("deliveries", async {
-            loop {
-                let changed = self.0.changed.notified();
-                {
-                    let told = self.0.told.lock().unwrap();
-                    if enough(&told) {
-                        return told.clone();
-                    }
-                }
-                changed.await;
-            }
-        })
-        .await
-    }
-}
-
-async fn take(State(shop): State<Shop>, headers: HeaderMap, body: Bytes) -> StatusCode {
-    shop.0.told.lock().unwrap().push((headers, String::from_utf8(body.into()).unwrap()));
-    shop.0.changed.notify_waiters();
-    StatusCode::from_u16(shop.0.answers.load(Ordering::SeqCst)).unwrap()
-}
-
-fn events(told: &[(HeaderMap, String)]) -> Vec<String> {
-    told.iter().map(|(headers, _)| headers["haat-event"].to_str().unwrap().to_owned()).collect()
-}
-
-fn variables(url: &str) -> [(&'static str, &str); 2] {
-    [("HAAT_WEBHOOKS_URLS", url), ("HAAT_WEBHOOKS_SECRET", HOOK_SECRET)]
-}
 
 /// A sale with one of everything that is told.
 async fn sell(world: &World) {
@@ -162,7 +103,7 @@ async fn another_gateway_goes_on_where_one_has_stopped() {
     assert_eq!(seen, TOLD);
     second.server.stop().await;
     // What was taken is not told again by a third.
-    let before = shop.0.told.lock().unwrap().len();
+    let before = shop.told().len();
     let third = World::join(&engine, &variables(&url)).await;
     third.done("stream:start", json!({ "stream": "later" })).await;
     let told = shop.until(|told| told.len() > before).await;
@@ -222,7 +163,7 @@ async fn nobody_is_sent_elsewhere() {
         }
     })
     .await;
-    assert!(elsewhere.0.told.lock().unwrap().is_empty(), "an answer's address is not followed");
+    assert!(elsewhere.told().is_empty(), "an answer's address is not followed");
 }
 
 #[test]

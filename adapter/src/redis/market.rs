@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     Check, Claim, Claimed, Grant, GrantState, Market, Note, Noted, Notes, Position, RETURN_DELAY, ReadAs, Record,
-    Refusal, Settle, Settled, Spin, Spun, StoreError, Turn, Vote, Voted, new_epoch,
+    Refusal, Settle, Settled, Spin, Spun, StoreError, Turn, Vote, Voted, market::FOREIGN, new_epoch,
 };
 
 /// Grants that are read in one step. Everything else waits for it.
@@ -41,6 +41,27 @@ pub(super) fn grant(said: Said) -> Result<Grant, StoreError> {
     };
     let request = request.strip_prefix('+').map(Into::into);
     Ok(Grant { id: id.into(), user: user.into(), request, quantity, text: text.into(), left, state })
+}
+
+/// A record as haat writes it. What somebody else has put there is named all the same: a page has as many as Redis has said,
+/// and whoever reads goes on behind them.
+fn recorded(id: Arc<str>, fields: Value) -> Record {
+    let own = || {
+        let fields: Vec<(String, String)> = redis::from_redis_value(fields).ok()?;
+        let field = |name: &str| {
+            let found = fields.iter().find(|(known, _)| known == name);
+            found.map(|(_, text)| Arc::<str>::from(text.as_str()))
+        };
+        let (kind, by, data) = (field("kind")?, field("by")?, field("data")?);
+        // Readers write both into JSON of their own.
+        (is_object(&data) && (&*by == "null" || is_object(&by))).then(|| Record { id: id.clone(), kind, by, data })
+    };
+    own().unwrap_or_else(|| Record { id: id.clone(), kind: FOREIGN.into(), by: "null".into(), data: "{}".into() })
+}
+
+/// Whether a text is a JSON object.
+fn is_object(text: &str) -> bool {
+    text.starts_with('{') && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }
 
 pub(super) fn no_stream() -> StoreError {
@@ -335,21 +356,13 @@ impl Core {
             Err(fault) if fault.text.contains("start ID") => return Ok(Vec::new()),
             answer => answer?,
         };
-        let records: Vec<(String, Vec<(String, String)>)> = value(answer, "the ledger")?;
-        let record = |(id, fields): (String, Vec<(String, String)>)| {
-            let field = |name: &str| {
-                let found = fields.iter().find(|(known, _)| known == name);
-                found.map(|(_, text)| Arc::<str>::from(text.as_str()))
-            };
-            // What somebody else has put there is left out.
-            Some(Record { id: id.as_str().into(), kind: field("kind")?, by: field("by")?, data: field("data")? })
-        };
-        Ok(records.into_iter().filter_map(record).collect())
+        let records: Vec<(String, Value)> = value(answer, "the ledger")?;
+        Ok(records.into_iter().map(|(id, fields)| recorded(id.into(), fields)).collect())
     }
 
     async fn read_as(&self, read: ReadAs<'_>) -> Result<Option<String>, StoreError> {
         if !is_stream(read.stream) {
-            return Ok(None);
+            return Err(no_stream());
         }
         self.check_name(&[read.reader, read.owner, read.advance.unwrap_or_default()])?;
         let ttl = milliseconds(read.ttl.max(Duration::from_millis(1)));
@@ -357,7 +370,10 @@ impl Core {
             command.arg(read.reader).arg(read.owner).arg(ttl).arg(optional(read.advance)).arg(READERS);
             command.arg(milliseconds(self.settings.times.retain));
         });
-        value(answer.await?, "a reader")
+        match answer.await? {
+            Value::Array(_) => Err(no_stream()),
+            position => value(position, "a reader"),
+        }
     }
 }
 

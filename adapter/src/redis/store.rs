@@ -213,7 +213,7 @@ impl Core {
         let mut fields: Vec<(Arc<str>, Arc<str>)> =
             fields.into_iter().map(|(name, text)| (name.into(), text.into())).collect();
         fields.sort_unstable();
-        let history = self.entries(stream, &position.epoch, &records)?;
+        let history = self.entries(stream, &position.epoch, &records);
         Ok(Some(Snapshot { position, clock, fields, history }))
     }
 
@@ -232,21 +232,25 @@ impl Core {
                 command.arg(&*after.epoch).arg(after.seq).arg(limit.min(self.settings.limits.log_entries));
             })
             .await?;
-        let what = "a reading";
-        let Some((kind, epoch, rest)) = value::<Option<(String, String, Value)>>(answer, what)? else {
+        type Answer = Option<(String, u64, Option<Vec<Vec<u8>>>)>;
+        let Some((epoch, seq, records)) = value::<Answer>(answer, "a reading")? else {
             return Ok(unknown());
         };
-        let epoch: Arc<str> = epoch.into();
-        if kind == "G" {
-            let position = Position { epoch, seq: value(rest, what)? };
-            self.seen.note(stream, &position);
-            return Ok(LogRead::Gone(position));
-        }
-        let entries = self.entries(stream, &epoch, &value::<Vec<Vec<u8>>>(rest, what)?)?;
-        if let Some(last) = entries.last() {
+        let present = Position { epoch: epoch.into(), seq };
+        let Some(records) = records else {
+            self.seen.note(stream, &present);
+            return Ok(LogRead::Gone(present));
+        };
+        let name: Arc<str> = stream.into();
+        let entry = |(record, seq): (&Vec<u8>, u64)| {
+            self.entry(&name, &present.epoch, record).filter(|entry| entry.position.seq == seq)
+        };
+        let entries: Option<Vec<_>> = records.iter().zip(after.seq + 1..).map(entry).collect();
+        if let Some(last) = entries.as_ref().and_then(|entries| entries.last()) {
             self.seen.note_entry(last);
         }
-        Ok(LogRead::Entries(entries))
+        // One that cannot be read is as good as gone: whoever waited for it would wait for ever.
+        Ok(entries.map_or(LogRead::Gone(present), LogRead::Entries))
     }
 
     async fn history(
@@ -268,21 +272,23 @@ impl Core {
                 command.arg(record::event_prefix(event)).arg(&before).arg(limit);
             })
             .await?;
-        match value::<Option<(String, Vec<Vec<u8>>)>>(answer, "a history")? {
-            Some((epoch, records)) => self.entries(stream, &epoch.into(), &records),
-            None => Ok(Vec::new()),
-        }
+        let answer = value::<Option<(String, Vec<Vec<u8>>)>>(answer, "a history")?;
+        Ok(answer.map(|(epoch, records)| self.entries(stream, &epoch.into(), &records)).unwrap_or_default())
     }
 
-    /// The entries of records that lie in a log.
-    fn entries(&self, stream: &str, epoch: &Arc<str>, records: &[Vec<u8>]) -> Result<Vec<Arc<Entry>>, StoreError> {
+    /// The entries of records that lie in a log. One that cannot be read is left out.
+    fn entries(&self, stream: &str, epoch: &Arc<str>, records: &[Vec<u8>]) -> Vec<Arc<Entry>> {
         let stream: Arc<str> = stream.into();
-        let entry = |record: &Vec<u8>| record::entry(&stream, record, Some(epoch)).map(Arc::new);
-        let entries: Result<_, _> = records.iter().map(entry).collect();
-        entries.map_err(|error| {
+        records.iter().filter_map(|record| self.entry(&stream, epoch, record)).collect()
+    }
+
+    fn entry(&self, stream: &Arc<str>, epoch: &Arc<str>, record: &[u8]) -> Option<Arc<Entry>> {
+        let entry = record::entry(stream, record, Some(epoch));
+        let unclear = |error: &record::BadRecord| {
+            tracing::debug!(%stream, %error, "an entry of a log cannot be read");
             self.counters.unclear.add(1);
-            StoreError::Unavailable(format!("an entry of {stream:?}: {error}"))
-        })
+        };
+        entry.inspect_err(unclear).ok().map(Arc::new)
     }
 
     // --- audience ---

@@ -6,7 +6,7 @@ use haat_adapter::{Append, Market, ReadAs};
 
 use super::{
     fleet::{chat, set},
-    sale::{STREAM, Sale, never},
+    sale::{STREAM, Sale, conflict, never},
 };
 
 fn recorded(text: &str) -> Append {
@@ -59,6 +59,8 @@ pub(crate) async fn is_read_in_pages(sale: Sale) {
 
 pub(crate) async fn of_an_unknown_stream_is_empty(sale: Sale) {
     assert_eq!(sale.market().ledger("nowhere", "", 10).await.unwrap(), []);
+    let read = ReadAs { stream: "nowhere", reader: "hooks", owner: "one", ttl: Duration::from_secs(5), advance: None };
+    assert_eq!(sale.market().read_as(read).await, conflict("stream"), "nobody waits for it");
 }
 
 pub(crate) async fn is_read_by_one_at_a_time(sale: Sale) {

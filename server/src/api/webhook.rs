@@ -17,7 +17,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use haat_adapter::{ReadAs, Record, StoreError};
+use haat_adapter::{ReadAs, Record, StoreError, market::FOREIGN};
 use hmac::{Hmac, Mac};
 use http::{Method, Request, Uri, header};
 use http_body_util::{BodyExt, Full};
@@ -80,6 +80,14 @@ enum Left {
     Unknown,
 }
 
+/// What is behind the reader, and was not told.
+#[derive(Default)]
+struct Passed {
+    too_old: u64,
+    /// Somebody else has put them there.
+    foreign: u64,
+}
+
 /// Sends what happens to the servers of the configuration, for as long as they are polled. Each has a future of its own.
 ///
 /// # Errors
@@ -139,6 +147,7 @@ fn provider() -> rustls::crypto::CryptoProvider {
 impl Sender {
     async fn run(self, mut woken: Woken) {
         metrics::webhooks_skipped(self.place, 0);
+        metrics::foreign_records(self.place, 0);
         let sender = Arc::new(self);
         let (mut waiting, mut failures) = (BTreeSet::<Arc<str>>::new(), BTreeMap::<Arc<str>, (Instant, u32)>::new());
         let (mut busy, mut telling) = (BTreeSet::<Arc<str>>::new(), FuturesUnordered::new());
@@ -197,7 +206,12 @@ impl Sender {
 
     /// Tells what is new of a stream.
     async fn tell(&self, stream: &Arc<str>) -> Left {
-        let left = self.try_tell(stream).await.unwrap_or(Left::Unknown);
+        let left = match self.try_tell(stream).await {
+            Ok(left) => left,
+            // There is no such stream any more.
+            Err(StoreError::Conflict(_)) => return Left::Done,
+            Err(_) => Left::Unknown,
+        };
         // Another gateway may go on at once.
         let _ = self.read_as(stream, Duration::ZERO, None).await;
         left
@@ -207,14 +221,15 @@ impl Sender {
         let Some(mut position) = self.read_as(stream, LEASE, None).await? else { return Ok(Left::Taken) };
         loop {
             let records = self.shared.market.ledger(stream, &position, PAGE).await?;
-            let mut too_old = 0;
+            let mut passed = Passed::default();
             for record in &records {
                 position = record.id.to_string();
-                // What tells nothing, or too late, is skipped together, with the next one that is told or at the end of the
-                // page.
+                // What tells nothing, or too late, is passed over together, with the next one that is told or at the end of
+                // the page.
+                passed.foreign += u64::from(*record.kind == *FOREIGN);
                 let Some(event) = event_of(record) else { continue };
                 let Some(body) = self.body(stream, event, record) else {
-                    too_old += 1;
+                    passed.too_old += 1;
                     continue;
                 };
                 if !self.send(&record.id, stream, event, body).await {
@@ -224,24 +239,29 @@ impl Sender {
                 if self.read_as(stream, LEASE, Some(&position)).await?.is_none() {
                     return Ok(Left::Taken);
                 }
-                self.skipped(stream, std::mem::take(&mut too_old));
+                self.count(stream, &std::mem::take(&mut passed));
             }
             if self.read_as(stream, LEASE, Some(&position)).await?.is_none() {
                 return Ok(Left::Taken);
             }
-            self.skipped(stream, too_old);
+            self.count(stream, &passed);
             if records.len() < PAGE {
                 return Ok(Left::Done);
             }
         }
     }
 
-    /// The server will never be told of so many events.
-    fn skipped(&self, stream: &str, events: u64) {
-        if events > 0 {
-            metrics::webhooks_skipped(self.place, events);
-            let host = self.address.host().unwrap_or_default();
-            tracing::warn!(host, stream, events, "webhooks were given up after a day");
+    /// The server will never be told of these.
+    fn count(&self, stream: &str, passed: &Passed) {
+        let host = self.address.host().unwrap_or_default();
+        let Passed { too_old, foreign } = *passed;
+        if too_old > 0 {
+            metrics::webhooks_skipped(self.place, too_old);
+            tracing::warn!(host, stream, events = too_old, "webhooks were given up after a day");
+        }
+        if foreign > 0 {
+            metrics::foreign_records(self.place, foreign);
+            tracing::warn!(host, stream, records = foreign, "a ledger has records that no gateway has written");
         }
     }
 
@@ -357,6 +377,7 @@ mod tests {
             ("spin", r#"{"prize":null}"#, None),
             ("chat:message", "{}", None),
             ("user:ban", "{}", None),
+            (FOREIGN, "{}", None),
         ];
         for (kind, data, event) in table {
             assert_eq!(event_of(&record(kind, data)), event, "{kind} {data}");

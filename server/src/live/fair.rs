@@ -286,7 +286,8 @@ mod tests {
             place.into_iter().for_each(|place| given[place] += 1);
             let data = json!({ "id": format!("s{number}"), "wheel": "w1", "opened": 5, "user": user, "turn": turn, "prize": prize });
             records.push(json!({ "id": format!("2-{number}"), "kind": "spin", "data": data }));
-            records.push(json!({ "id": format!("3-{number}"), "kind": "chat:message", "data": {} }));
+            let other = ["chat:message", "foreign"][number % 2];
+            records.push(json!({ "id": format!("3-{number}"), "kind": other, "by": null, "data": {} }));
         }
         let closed = json!({ "spins": spins, "seed": to_hex(&SEED) });
         records.push(json!({ "id": "4-0", "kind": "wheel:closed", "data": wheel(closed) }));

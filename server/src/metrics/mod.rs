@@ -241,3 +241,8 @@ pub fn webhooks_late(place: usize, streams: usize) {
 pub fn webhooks_skipped(place: usize, events: u64) {
     metrics::counter!("haat_webhook_skipped_total", "server" => place.to_string()).increment(events);
 }
+
+/// So many records of ledgers, read for a server, were written by somebody else.
+pub fn foreign_records(place: usize, records: u64) {
+    metrics::counter!("haat_webhook_foreign_records_total", "server" => place.to_string()).increment(records);
+}

@@ -120,6 +120,7 @@ pub const METRICS: &[Group] = &[
         row!(Counter "haat_webhook_tries_total", "requests", "`outcome`: `delivered` `refused` `failed` `timeout`", "Tries to tell a server of something. All but the first outcome are tried again."),
         row!(Gauge "haat_webhook_late_streams", "streams", "`server`: its place in `webhooks.urls`, from 0", "Streams of which the server has not taken what happened at the last try."),
         row!(Counter "haat_webhook_skipped_total", "events", "`server`", "Events that it was never told of: they had become a day old. They are in the ledger."),
+        row!(Counter "haat_webhook_foreign_records_total", "records", "`server`", "Records of ledgers that no gateway has written: it is not told of them."),
     ]},
     Group { title: "The process (on Linux)", metrics: &[
         row!(Gauge "process_start_time_seconds", "seconds", "", "When the process started, since 1970."),

@@ -235,10 +235,7 @@ impl Market for Engine {
 
     fn read_as<'a>(&'a self, read: ReadAs<'a>) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
         Box::pin(async move {
-            self.step(|streams, time| {
-                let position = streams.stall_mut(read.stream).and_then(|stall| stall.read_as(&read, time));
-                Ok((position, None))
-            })
+            self.step(|streams, time| streams.with(read.stream, |stream| Ok((stream.stall.read_as(&read, time), None))))
         })
     }
 

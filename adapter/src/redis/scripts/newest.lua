@@ -1,5 +1,5 @@
--- The newest records of one event up to an index of the log, oldest first, erased ones left out. Stands before the scripts
--- that need it.
+-- The newest records of one event up to an index of the log, oldest first. Erased ones are left out, and those of a form that
+-- the gateway cannot read: it would show less than there is. Stands before the scripts that need it.
 local function newest(log, last, event, limit)
   local found = {}
   while last >= 0 and #found < limit do
@@ -9,7 +9,7 @@ local function newest(log, last, event, limit)
       local record = records[i]
       local line = string.find(record, '\n', 1, true) or 0
       local erased = string.sub(record, line - 1, line - 1) == '-'
-      if not erased and string.sub(record, line + 1, line + #event) == event then
+      if not erased and string.find(record, '^[12] ') and string.sub(record, line + 1, line + #event) == event then
         found[#found + 1] = record
         if #found == limit then break end
       end

@@ -2,11 +2,11 @@
 --
 -- reads   meta · readers: "<until> <bytes of the owner>:<owner><how far it has come>" by name
 -- writes  readers
--- says    how far it had come · nil: somebody else reads, there are too many, or there is no such stream
+-- says    how far it had come · nil: somebody else reads, or there are too many · "X" in a list: there is no such stream
 local readers = KEYS[5]
 local reader, owner, ttl_ms, advance, most, retain_ms = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5]), ARGV[6]
 
-if not exists() then return nil end
+if not exists() then return { 'X' } end
 local known, position = redis.call('HGET', readers, reader), ''
 if known then
   local held_until, bytes, rest = string.match(known, '^(%d+) (%d+):(.*)$')
