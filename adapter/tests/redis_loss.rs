@@ -18,10 +18,10 @@ use std::{sync::Arc, time::Duration};
 use fleet::set;
 use gateway::{Gateway, unavailable, until};
 use haat_adapter::{
-    Adapter, Append, Check, Claim, Claimed, Market, Share, Spin, Spun, Store, StoreError, Terms,
+    Adapter, Append, Check, Claim, Claimed, Market, Settle, Settled, Share, Spin, Spun, Store, StoreError, Terms,
     redis::{RedisSettings, Times},
 };
-use sale::{STREAM, requested, spin};
+use sale::{STREAM, held, requested, spin, stake};
 use support::{
     Server,
     proxy::{Proxy, Way},
@@ -265,58 +265,228 @@ redis_test!(
     }
 );
 
+/// Settings of gateways that sell again soon after Redis has started again.
+fn hasty(url: String) -> RedisSettings {
+    RedisSettings { times: Times { reassert: Duration::from_millis(100), ..Times::default() }, ..settings(url) }
+}
+
+/// Two gateways, one of which does something that Redis loses; then the other one does as much. What the first one finds
+/// when it comes back.
+async fn overtaken(
+    kept: impl AsyncFn(&Gateway),
+    lost: impl AsyncFn(&Gateway),
+    instead: impl AsyncFn(&Gateway),
+) -> bool {
+    let mut server = Server::start();
+    let proxy = Proxy::start(server.port).await;
+    let (near, far) = (Gateway::start(hasty(server.url())).await, Gateway::start(hasty(proxy.url())).await);
+    open(&near).await;
+    kept(&far).await;
+    server.command::<()>("SAVE");
+    lost(&far).await;
+    let before = epoch(&far).await;
+    proxy.set(Way::Swallow, Way::Swallow);
+    server.kill();
+    server.start_again();
+    near.up().await;
+    instead(&near).await;
+    assert_eq!(epoch(&near).await, before, "nothing is missing that it knows of");
+    proxy.set(Way::Pass, Way::Pass);
+    far.up().await;
+    let is_noticed = epoch(&far).await != before;
+    assert_eq!(far.engine.stats().rewound, u64::from(is_noticed));
+    if is_noticed {
+        is_paused(&near).await;
+    }
+    is_noticed
+}
+
 redis_test!(
     /// Another gateway has gone on from what was left: there is more than ever, but it is not the same.
     notices_entries_that_were_overtaken,
     async || {
-        let mut server = Server::start();
-        let proxy = Proxy::start(server.port).await;
-        let (near, far) =
-            (Gateway::start(settings(server.url())).await, Gateway::start(settings(proxy.url())).await);
-        open(&near).await;
-        server.command::<()>("SAVE");
-        for text in ["lost", "lost too"] {
-            far.insist_on(STREAM, text).await;
-        }
-        let before = epoch(&far).await;
-        proxy.set(Way::Swallow, Way::Swallow);
-        server.kill();
-        server.start_again();
-        for number in 0..5 {
-            near.insist_on(STREAM, &format!("instead {number}")).await;
-        }
-        assert_eq!(epoch(&near).await, before, "nothing is missing that it knows of");
-        proxy.set(Way::Pass, Way::Pass);
-        far.up().await;
-        assert_ne!(epoch(&far).await, before);
-        assert_eq!(far.engine.stats().rewound, 1);
-        is_paused(&near).await;
+        let lost = async |far: &Gateway| {
+            for text in ["lost", "lost too"] {
+                far.insist_on(STREAM, text).await;
+            }
+        };
+        let instead = async |near: &Gateway| {
+            for number in 0..5 {
+                near.insist_on(STREAM, &format!("instead {number}")).await;
+            }
+        };
+        assert!(overtaken(async |_| (), lost, instead).await);
     }
 );
+
+/// Three grants.
+async fn sell(gateway: &Gateway) {
+    for number in 1..4 {
+        assert!(matches!(decided(gateway, of_open_drop(number)).await, Ok(Claimed::New(_))));
+    }
+}
 
 redis_test!(
     /// The same of a sale, of which the log tells nothing.
     notices_a_grant_that_was_overtaken,
-    async || {
-        let mut server = Server::start();
-        let proxy = Proxy::start(server.port).await;
-        let times = Times { reassert: Duration::from_millis(100), ..Times::default() };
-        let settings = |url| RedisSettings { times: times.clone(), ..RedisSettings::new(url) };
-        let (near, far) =
-            (Gateway::start(settings(server.url())).await, Gateway::start(settings(proxy.url())).await);
-        open(&near).await;
-        server.command::<()>("SAVE");
-        granted(&far, 0).await;
-        let before = epoch(&far).await;
-        proxy.set(Way::Swallow, Way::Swallow);
-        server.kill();
-        server.start_again();
-        for number in 1..4 {
-            assert!(matches!(decided(&near, of_open_drop(number)).await, Ok(Claimed::New(_))));
+    async || assert!(overtaken(async |_| (), async |far| granted(far, 0).await, sell).await)
+);
+
+/// Turns a wheel on which nothing is left, until there is a definite answer.
+async fn in_vain(gateway: &Gateway, user: &str, id: &str) {
+    let started = std::time::Instant::now();
+    let spin = Spin { prizes: vec![stake("a", 1, Some(0))], ..spin(user, id, &[7, 7]) };
+    loop {
+        match gateway.engine.spin(spin.clone()).await {
+            Err(StoreError::Unavailable(_)) if started.elapsed() < 4 * REASSERT => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Ok(Spun::New(turn)) => return assert_eq!(turn.prize, None),
+            other => panic!("{other:?}"),
         }
-        proxy.set(Way::Pass, Way::Pass);
-        far.up().await;
-        assert_ne!(epoch(&far).await, before);
-        is_paused(&near).await;
+    }
+}
+
+async fn settled(gateway: &Gateway, id: &str, confirm: bool) {
+    let settle = Settle {
+        stream: STREAM.to_owned(),
+        pool: "drop.saree@".to_owned(),
+        id: id.to_owned(),
+        confirm,
+        by: "null".to_owned(),
+    };
+    let settled = Market::settle(&*gateway.engine, settle).await;
+    assert!(matches!(settled, Ok(Settled::Done(_, false))), "{settled:?}");
+}
+
+redis_test!(
+    /// A turn at a wheel that won nothing is no grant, and leaves nothing in the log.
+    notices_a_turn_without_a_prize_that_was_overtaken,
+    async || {
+        let lost = async |far: &Gateway| in_vain(far, "ana", "s1").await;
+        let instead = async |near: &Gateway| {
+            for user in ["bo", "chi", "dev"] {
+                in_vain(near, user, user).await;
+            }
+        };
+        assert!(overtaken(async |_| (), lost, instead).await);
+    }
+);
+
+redis_test!(
+    /// Of turns it is the user's own that count, not how many there are.
+    takes_no_turn_for_lost_that_is_there,
+    async || {
+        let kept = async |far: &Gateway| in_vain(far, "ana", "s1").await;
+        let instead = async |near: &Gateway| {
+            for user in ["bo", "ana", "dev"] {
+                in_vain(near, user, &format!("{user} again")).await;
+            }
+        };
+        assert!(!overtaken(kept, async |_| (), instead).await);
+    }
+);
+
+redis_test!(
+    /// The grant is there, but nobody knows any more that it was confirmed: its units would go back.
+    notices_a_settlement_that_was_overtaken,
+    async || {
+        let kept = async |far: &Gateway| {
+            let held = far.engine.claim(held("ana", "c0", 600_000)).await;
+            assert!(matches!(held, Ok(Claimed::New(_))), "{held:?}");
+        };
+        let lost = async |far: &Gateway| settled(far, "c0", true).await;
+        assert!(overtaken(kept, lost, sell).await);
+    }
+);
+
+/// The gateway connects anew, and has held against Redis what it knows.
+async fn anew(gateway: &Gateway, server: &Server) {
+    let made = gateway.engine.stats().connections.0;
+    let mut asking = server.connection();
+    let _ = redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("normal").arg("SKIPME").arg("yes").exec(&mut asking);
+    until("a new connection", || gateway.engine.stats().connections.0 > made).await;
+    gateway.up().await;
+    // Nothing is appended before it has.
+    gateway.insist_on(STREAM, &format!("connection {made}")).await;
+}
+
+redis_test!(
+    /// What became of a grant is known by what may have become of it since.
+    knows_what_can_become_of_a_grant,
+    async || {
+        let server = Server::start();
+        let (one, other) =
+            (Gateway::start(settings(server.url())).await, Gateway::start(settings(server.url())).await);
+        open(&one).await;
+        let packed = |id: &str| server.command::<Vec<u8>>(&format!("HGET haat:{{spring}}:grants {id}"));
+        let plant = |id: &str, packed: &[u8]| {
+            let mut set = redis::cmd("HSET");
+            set.arg("haat:{spring}:grants").arg(id).arg(packed).exec(&mut server.connection()).unwrap();
+        };
+        let hold = async |id: &str, ms| {
+            let terms = Terms { stock: STOCK, per_user: STOCK, hold: Some(ms), ..Terms::default() };
+            let claimed = one.engine.claim(Claim { terms, ..held("ana", id, ms) }).await;
+            assert!(matches!(claimed, Ok(Claimed::New(_))), "{claimed:?}");
+        };
+        let is_noticed = async || {
+            let before = one.engine.stats().rewound;
+            anew(&one, &server).await;
+            one.engine.stats().rewound > before
+        };
+        hold("gone", 1).await;
+        let first = packed("gone");
+        let started = std::time::Instant::now();
+        while packed("gone") == first {
+            other.engine.tend(STREAM, sale::POOL).await.unwrap();
+            assert!(started.elapsed() < REASSERT, "it does not run out");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let run_out = packed("gone");
+
+        hold("c1", 600_000).await;
+        let was_held = packed("c1");
+        settled(&one, "c1", true).await;
+        let was_final = packed("c1");
+        assert!(!is_noticed().await, "final, as it was made");
+        settled(&other, "c1", false).await;
+        // It would notice what is planted too, and first.
+        other.engine.close().await;
+        drop(other);
+        let was_released = packed("c1");
+        assert!(!is_noticed().await, "final, and given back since");
+        plant("c1", &run_out);
+        assert!(is_noticed().await, "final, and it runs out");
+
+        for (given, what) in [(&was_held, "held"), (&was_final, "final"), (&run_out, "it ran out")] {
+            let id = format!("c{}", what.len());
+            hold(&id, 600_000).await;
+            settled(&one, &id, false).await;
+            plant(&id, &was_released);
+            assert!(!is_noticed().await, "given back, as it was made");
+            plant(&id, given);
+            assert!(is_noticed().await, "given back, and {what}");
+        }
+    }
+);
+
+redis_test!(
+    /// What is lost is lost once: it is not missed again in the epoch that tells of it.
+    tells_of_a_loss_once,
+    async || {
+        let server = Server::start();
+        let gateway = Gateway::start(settings(server.url())).await;
+        open(&gateway).await;
+        granted(&gateway, 0).await;
+        server.command::<()>("DEL haat:{spring}:grants");
+        anew(&gateway, &server).await;
+        assert_eq!(gateway.engine.stats().rewound, 1);
+        // As every gateway with viewers does.
+        let share = Share { stream: STREAM.to_owned(), viewers: 1, ..Share::default() };
+        gateway.engine.sync("gateway", REASSERT, vec![share]).await.unwrap();
+        let after = epoch(&gateway).await;
+        anew(&gateway, &server).await;
+        assert_eq!(epoch(&gateway).await, after);
+        assert_eq!(gateway.engine.stats().rewound, 1);
     }
 );

@@ -101,7 +101,7 @@ impl Core {
         let each = |(claim, said): (&&Claim, Value)| self.claimed(claim, now, Answer::new(said, "a claim")?);
         let claimed: Vec<_> = claims.iter().zip(answers).map(each).collect();
         let last = claimed.iter().rev().find_map(|claimed| match claimed {
-            Ok(Claimed::New(grant)) => Some(&grant.id),
+            Ok(Claimed::New(grant)) => Some(grant),
             _ => None,
         });
         if let Some(grant) = last {

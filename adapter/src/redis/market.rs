@@ -13,7 +13,7 @@ use super::{
     fault::Fault,
     record,
     scripts::Script,
-    seen::Steps,
+    seen::{LastTurn, Steps},
     store::{is_stream, milliseconds, today, too_large, value},
     till::Way,
     wire::publish_command,
@@ -168,6 +168,7 @@ impl Core {
                 let grant = grant(answer.next()?)?;
                 if before == 0 {
                     self.note_step(&settle.stream, &mut answer)?;
+                    self.seen.note_grant(&settle.stream, &grant);
                 }
                 Settled::Done(grant, before == 1)
             }
@@ -252,6 +253,8 @@ impl Core {
             "N" => {
                 let turn = Turn { id: spin.id.as_str().into(), turn: answer.next()?, prize: prize(answer.next()?) };
                 let epoch = self.note_step(stream, &mut answer)?;
+                let (pool, user) = (spin.pool.as_str().into(), spin.user.as_str().into());
+                self.seen.note_turn(stream, LastTurn { pool, user, number: turn.turn });
                 if turn.prize.is_some() {
                     let (first_today, seq): (u8, u64) = (answer.next()?, answer.next()?);
                     self.seen.note(stream, &Position { epoch, seq });

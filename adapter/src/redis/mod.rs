@@ -34,8 +34,9 @@
 //!
 //! A gateway remembers how far it has seen each stream: the last number of the log, and how many steps the sale had taken. On
 //! every new connection it holds that against what is there (`settle.lua`), and so does each step. A new connection is asked for
-//! the last entry and the last grant themselves too: a master that went on from less may have overtaken what it lacks. If
-//! Redis is behind, or has something else, it has lost what it had acknowledged: the log begins a new epoch, and drops and wheels that are open are paused in the same step.
+//! the last entry itself too, and for the last grant and the last turn at a wheel of this gateway: a master that went on
+//! from less may have overtaken what it lacks. If Redis is behind, or has something else, it has lost what it had
+//! acknowledged: the log begins a new epoch, and drops and wheels that are open are paused in the same step.
 //! After a restart or a failover, nothing is sold for [`Times::reassert`]: all gateways have their say before. What was
 //! paused is opened again by whoever runs the sale.
 //!

@@ -60,15 +60,15 @@ scripts! {
     read: "read";
     history: "newest" "history";
     sync: "sync";
-    settle: "clock" "lost" "settle";
+    settle: "clock" "lost" "names" "settle";
     gateways: "gateways";
-    claim: "clock" "checks" "lost" "sale" "claim";
-    confirm: "sale" "confirm";
-    tend: "sale" "tend";
-    grants: "sale" "grants";
-    spin: "clock" "checks" "lost" "log" "sale" "spin";
-    vote: "checks" "sale" "vote";
-    note: "sale" "note";
-    notes: "sale" "notes";
-    reader: "sale" "reader";
+    claim: "clock" "checks" "lost" "names" "sale" "claim";
+    confirm: "names" "sale" "confirm";
+    tend: "names" "sale" "tend";
+    grants: "names" "sale" "grants";
+    spin: "clock" "checks" "lost" "log" "names" "sale" "spin";
+    vote: "checks" "names" "sale" "vote";
+    note: "names" "sale" "note";
+    notes: "names" "sale" "notes";
+    reader: "names" "sale" "reader";
 }

@@ -3,14 +3,15 @@
 //! notice.
 //!
 //! A number alone is not enough: a master that went on from less may have overtaken what it lacks. So the moment of the last
-//! entry belongs to it ([`Entry::clock`]), which names no other one, and the last grant.
+//! entry belongs to it ([`Entry::clock`]), which names no other one, and what was done here last in the sale. That is known
+//! of one life of the log only: when it is found to be lost, another begins.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::{Entry, Position};
+use crate::{Entry, Grant, GrantState, Position};
 
 /// A number that is further ahead than a log is long says nothing of what Redis holds: whoever may publish can say anything.
 const LEAP: u64 = 4_096;
@@ -27,8 +28,8 @@ struct Sight {
     /// Number and moment of the last entry of this epoch that was seen as a whole; (0, 0) if none was.
     entry: (u64, u64),
     sale: Steps,
-    /// The last one that was made here.
-    grant: Option<Arc<str>>,
+    grant: Option<LastGrant>,
+    turn: Option<LastTurn>,
     /// The last entry that was delivered here, while somebody listens.
     delivered: Option<Position>,
     /// It is known to be in the list of streams.
@@ -43,8 +44,25 @@ pub(super) struct Known {
     /// Number and moment of an entry; (0, 0): of none.
     pub(super) entry: (u64, u64),
     pub(super) sale: Steps,
-    /// The id of a grant.
-    pub(super) grant: Option<Arc<str>>,
+    pub(super) grant: Option<LastGrant>,
+    pub(super) turn: Option<LastTurn>,
+}
+
+/// The last grant that was made or settled here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LastGrant {
+    pub(super) id: Arc<str>,
+    /// As scripts say it.
+    pub(super) state: &'static str,
+}
+
+/// The last turn at a wheel that was made here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LastTurn {
+    pub(super) pool: Arc<str>,
+    pub(super) user: Arc<str>,
+    /// Which of the user's it was, from 1.
+    pub(super) number: u64,
 }
 
 /// Where an entry comes from.
@@ -85,15 +103,27 @@ impl Seen {
     /// Redis has shown that a stream's sale has come so far.
     pub(super) fn note_sale(&self, stream: &str, steps: &Steps) {
         self.change(stream, |sight| {
-            if sight.sale.epoch != steps.epoch || sight.sale.count < steps.count {
+            if sight.sale.epoch != steps.epoch {
+                (sight.sale, sight.grant, sight.turn) = (steps.clone(), None, None);
+            } else if sight.sale.count < steps.count {
                 sight.sale = steps.clone();
             }
         });
     }
 
-    /// Units were granted here.
-    pub(super) fn note_grant(&self, stream: &str, grant: &Arc<str>) {
-        self.change(stream, |sight| sight.grant = Some(grant.clone()));
+    /// Units were granted here, or a grant was settled.
+    pub(super) fn note_grant(&self, stream: &str, grant: &Grant) {
+        let state = match grant.state {
+            GrantState::Held(_) => "H",
+            GrantState::Final => "F",
+            GrantState::Returned => "R",
+        };
+        self.change(stream, |sight| sight.grant = Some(LastGrant { id: grant.id.clone(), state }));
+    }
+
+    /// A wheel was turned here.
+    pub(super) fn note_turn(&self, stream: &str, turn: LastTurn) {
+        self.change(stream, |sight| sight.turn = Some(turn));
     }
 
     fn change(&self, stream: &str, change: impl FnOnce(&mut Sight)) {
@@ -123,8 +153,8 @@ impl Seen {
     /// What is known of all streams.
     pub(super) fn all(&self) -> Vec<Known> {
         let known = |(stream, sight): (&Arc<str>, &Sight)| {
-            let Sight { furthest, entry, sale, grant, .. } = sight.clone();
-            Known { stream: stream.clone(), furthest, entry, sale, grant }
+            let Sight { furthest, entry, sale, grant, turn, .. } = sight.clone();
+            Known { stream: stream.clone(), furthest, entry, sale, grant, turn }
         };
         self.lock().iter().map(known).collect()
     }
@@ -207,6 +237,15 @@ mod tests {
         Entry { stream, position: at(epoch, seq), clock: seq.saturating_mul(100), event, data, set: Vec::new() }
     }
 
+    fn grant(id: &str) -> Grant {
+        let (user, text) = ("ana".into(), "{}".into());
+        Grant { id: id.into(), user, request: None, quantity: 1, text, left: 0, state: GrantState::Final }
+    }
+
+    fn turn(number: u64) -> LastTurn {
+        LastTurn { pool: "wheel.w@1".into(), user: "ana".into(), number }
+    }
+
     #[test]
     fn remembers_the_furthest() {
         let seen = Seen::default();
@@ -222,17 +261,24 @@ mod tests {
             seen.note_sale("s", &noted);
             assert_eq!(seen.both("s").1, furthest);
         }
-        seen.note_grant("s", &"c1".into());
+        seen.note_grant("s", &grant("c1"));
+        seen.note_turn("s", turn(2));
         let known = |entry| Known {
             stream: "s".into(),
             furthest: at("b", 1),
             entry,
             sale: steps("b", 1),
-            grant: Some("c1".into()),
+            grant: Some(LastGrant { id: "c1".into(), state: "F" }),
+            turn: Some(turn(2)),
         };
         assert_eq!(seen.all(), [known((0, 0))], "no entry of this epoch was seen");
         seen.note_entry(&entry("b", 1));
         assert_eq!(seen.all(), [known((1, 100))]);
+        seen.note_sale("s", &steps("b", 2));
+        assert_eq!(seen.all(), [Known { sale: steps("b", 2), ..known((1, 100)) }]);
+        seen.note_sale("s", &steps("c", 1));
+        let anew = Known { sale: steps("c", 1), grant: None, turn: None, ..known((1, 100)) };
+        assert_eq!(seen.all(), [anew], "what was lost with an epoch is not looked for again");
     }
 
     #[test]

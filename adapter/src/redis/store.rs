@@ -117,14 +117,18 @@ impl Core {
         seen.retain(|known| self.servers.owns(node, &self.names.key(&known.stream, "meta")));
         for streams in seen.chunks(SETTLED) {
             let mut commands = redis::pipe();
-            for Known { stream, furthest, entry, sale, grant } in streams {
+            for Known { stream, furthest, entry, sale, grant, turn } in streams {
                 let epoch = new_epoch().map_err(|error| Fault::new(Remedy::None, error.to_string()))?;
                 let mut command = self.scripts.settle.command(6, false);
                 command.arg(self.names.key(stream, "meta")).arg(self.names.key(stream, "fields"));
                 command.arg(self.names.clock(stream)).arg(self.names.key(stream, "takers"));
                 command.arg(self.names.key(stream, "log")).arg(self.names.key(stream, "grants"));
                 command.arg(&*furthest.epoch).arg(furthest.seq).arg(&*sale.epoch).arg(sale.count).arg(&*epoch);
-                command.arg(entry.0).arg(entry.1).arg(grant.as_deref().unwrap_or_default());
+                command.arg(entry.0).arg(entry.1);
+                let (id, state) = grant.as_ref().map_or(("", ""), |grant| (&*grant.id, grant.state));
+                command.arg(id).arg(state);
+                let turn = turn.as_ref().map_or(("", "", 0), |turn| (&*turn.pool, &*turn.user, turn.number));
+                command.arg(turn.0).arg(turn.1).arg(turn.2);
                 commands.add_command(command);
             }
             let mut rewound = 0;

@@ -16,12 +16,6 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local function whole(number) return string.format('%.0f', number) end
 
--- Names of one kind that cannot be mistaken for each other, whatever is in them.
-local function of_two(kind, one, other) return kind .. #one .. ':' .. one .. other end
-local function of_user(pool, user) return of_two('u:', pool, user) end
-local function of_prize(pool, prize) return of_two('p:', pool, prize) end
-local function of_request(pool, user, request) return of_two('r:', pool, of_two('', user, request)) end
-
 local function exists() return redis.call('HEXISTS', meta, 'epoch') == 1 end
 
 -- Redis counts to 2^63, and refuses to go further.
