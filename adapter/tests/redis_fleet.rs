@@ -19,7 +19,7 @@ use std::{
 use fleet::{Manner, chat, event, new, target, to_room};
 use gateway::{Gateway, LONG, until};
 use haat_adapter::{
-    Adapter, Append, Broadcast, Flags, Health, Market, Request, Spin, Stake, Store, Vote,
+    Adapter, Append, Broadcast, Flags, Health, Market, Request, Share, Spin, Stake, Store, Vote,
     market::{tally, votes},
     msgpack::{Binary, from_json, to_json},
     redis::{NodePeers, RedisSettings, Tls},
@@ -479,3 +479,28 @@ redis_test!(goes_by_a_socket_of_this_machine, async || {
     gateway.heard.entries("spring", 1).await;
     drop(server);
 });
+
+redis_test!(
+    /// Whoever only reads the totals has no lease, and says nothing of when one may lapse.
+    a_reader_of_totals_leaves_the_leases_alone,
+    async || {
+        let server = Server::start();
+        let gateway = Gateway::start(at(&server)).await;
+        let sync = async |name: &str, lease: Duration, viewers| {
+            let share = Share { stream: "spring".to_owned(), viewers, ..Share::default() };
+            gateway.engine.sync(name, lease, vec![share]).await.unwrap().remove(0).viewers
+        };
+        let due = || server.command::<String>("HGET haat:{spring}:audience d");
+        // As if one of them may have lapsed: they are added up.
+        let pass = || server.command::<()>("HSET haat:{spring}:audience d 1");
+        assert_eq!(sync("one", LONG, 5).await, 5);
+        pass();
+        assert_eq!(sync("reader", Duration::ZERO, 0).await, 5);
+        let lease: String = server.command("HGET haat:{spring}:leases one");
+        assert_eq!(due(), lease.split(' ').nth(1).unwrap(), "they need not be added up again before");
+        assert_eq!(sync("one", LONG, 0).await, 0);
+        pass();
+        assert_eq!(sync("reader", Duration::ZERO, 0).await, 0);
+        assert_eq!(due(), "0", "there is none");
+    }
+);

@@ -10,6 +10,7 @@ use super::{
     command::ended,
     reject::{Code, Reject},
     state::{Item, Kind},
+    stats::of_show,
 };
 
 /// Readings of a state that others change at the same time.
@@ -96,7 +97,7 @@ pub(super) struct Event {
     pub forget: Vec<String>,
     /// See [`Append::once`].
     pub once: Option<Once>,
-    /// See [`Append::anew`].
+    /// See [`Append::anew`]. The numbers of the show are forgotten too.
     pub anew: bool,
 }
 
@@ -156,7 +157,10 @@ pub(super) async fn edit_any(
         let epoch = begins.clone().unwrap_or(position.epoch);
         let mut state = State { epoch, fields, changes: Vec::new() };
         let revision = state.get(REVISION).map(str::to_owned);
-        let Event { name, data, fill, erase, forget, once, anew } = change(&mut state)?;
+        let Event { name, data, fill, erase, mut forget, once, anew } = change(&mut state)?;
+        if anew {
+            forget.extend(of_show(live.shared.totals(stream).await?));
+        }
         let mut set = state.changes.clone();
         // The engine writes the event's number between the two pieces: no two changes have the same.
         set.push((REVISION.to_owned(), Some(vec![String::new(), String::new()])));

@@ -2,7 +2,10 @@
 
 use std::{collections::VecDeque, fmt::Write, time::Duration};
 
-use haat_adapter::market::{CLAIMS, SPINS};
+use haat_adapter::{
+    Totals,
+    market::{CLAIMS, SPINS},
+};
 use tokio::time::Instant;
 
 use super::{
@@ -20,6 +23,12 @@ pub(super) const REVENUE: &str = "revenue.";
 const WINDOW: Duration = Duration::from_secs(10);
 /// A shorter time than this says nothing.
 const LEAST: Duration = Duration::from_secs(1);
+
+/// The counters that begin again with another show.
+pub(super) fn of_show(totals: Totals) -> impl Iterator<Item = String> {
+    let names = totals.counters.into_iter().map(|counter| counter.name);
+    names.filter(|name| [CLAIMS, SPINS].contains(&&**name) || name.starts_with(REVENUE))
+}
 
 /// How fast a counter rises.
 #[derive(Debug, Default)]

@@ -3,8 +3,6 @@
 
 use std::sync::Arc;
 
-use haat_adapter::market::{CLAIMS, SPINS};
-
 use super::{
     audience::shift,
     body::Body,
@@ -14,7 +12,6 @@ use super::{
     product::catalogue,
     reject::{Code, Reject, json},
     state::{DEFAULT_MODE, Kind, Moment, Outline, REACTIONS},
-    stats::REVENUE,
     text::clean,
     visitor::Joined,
 };
@@ -74,10 +71,6 @@ pub(super) async fn leave(call: Call) -> Result<Reply, Reject> {
 /// `stream:start`: a stream that had ended has another show, with numbers of its own.
 pub(super) async fn start(call: Call) -> Result<Reply, Reject> {
     let given = Given::read(&call)?;
-    let totals = call.live.shared.totals(&call.stream).await?;
-    let names = totals.counters.into_iter().map(|counter| counter.name);
-    let of_show: Vec<String> =
-        names.filter(|name| [CLAIMS, SPINS].contains(&&**name) || name.starts_with(REVENUE)).collect();
     change(&call, "stream:started", |state| {
         if state.is("status", "\"live\"") {
             return Err(Reject::new(Code::Conflict, "the stream is live already"));
@@ -87,7 +80,7 @@ pub(super) async fn start(call: Call) -> Result<Reply, Reject> {
         state.set("status", "\"live\"");
         state.set("startedAt", &call.live.shared.now().to_string());
         state.remove("endedAt");
-        Ok(Event { anew, forget: if anew { of_show.clone() } else { Vec::new() }, ..Event::default() })
+        Ok(Event { anew, ..Event::default() })
     })
     .await
 }

@@ -40,7 +40,7 @@ local peak, unique = has.p or 0, has.u or 0
 -- Leases that lapsed go. The others are added up.
 local swept = now >= due
 if swept then
-  total, due = 0, now + lease_ms
+  total, due = 0, math.huge
   local all, gone, forgotten = redis.call('HGETALL', leases), {}, {}
   for i = 1, #all, 2 do
     local held, expiry = lease_of(all[i + 1])
@@ -79,6 +79,9 @@ for i = 1, again and 0 or moves do
     total = total - held + left
   end
 end
+
+-- Without a lease nothing lapses. The next one says when it may.
+if due == math.huge then due = 0 end
 
 local set = {}
 local function change(name, value)
