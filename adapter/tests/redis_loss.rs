@@ -449,6 +449,8 @@ redis_test!(
         settled(&one, "c1", true).await;
         let was_final = packed("c1");
         assert!(!is_noticed().await, "final, as it was made");
+        // It has connected anew as well.
+        other.insist_on(STREAM, "other").await;
         settled(&other, "c1", false).await;
         // It would notice what is planted too, and first.
         other.engine.close().await;
