@@ -488,7 +488,7 @@ redis_test!(
         let gateway = Gateway::start(at(&server)).await;
         let sync = async |name: &str, lease: Duration, viewers| {
             let share = Share { stream: "spring".to_owned(), viewers, ..Share::default() };
-            gateway.engine.sync(name, lease, vec![share]).await.unwrap().remove(0).viewers
+            gateway.engine.sync(name, lease, vec![share]).await.remove(0).unwrap().viewers
         };
         let due = || server.command::<String>("HGET haat:{spring}:audience d");
         // As if one of them may have lapsed: they are added up.

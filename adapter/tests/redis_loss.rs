@@ -485,7 +485,7 @@ redis_test!(
         assert_eq!(gateway.engine.stats().rewound, 1);
         // As every gateway with viewers does.
         let share = Share { stream: STREAM.to_owned(), viewers: 1, ..Share::default() };
-        gateway.engine.sync("gateway", REASSERT, vec![share]).await.unwrap();
+        gateway.engine.sync("gateway", REASSERT, vec![share]).await.remove(0).unwrap();
         let after = epoch(&gateway).await;
         anew(&gateway, &server).await;
         assert_eq!(epoch(&gateway).await, after);
