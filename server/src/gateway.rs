@@ -241,11 +241,12 @@ impl Start {
         let app = (plan.app)(rooms.clone());
         let shard = Rc::new(Shard::new(rooms, app, plan.settings));
         let edge = Rc::new(Edge::new(shard.clone(), plan.doors));
-        let mut standing = vec![
+        let mut standing = shard.app.standing();
+        standing.extend([
             tokio::task::spawn_local(tasks::flush(shard.clone())),
             tokio::task::spawn_local(tasks::heartbeat(shard.clone())),
             tokio::task::spawn_local(tasks::sweep(shard.clone())),
-        ];
+        ]);
         for (listener, door) in [(Some(clients), Door::Clients), (gateways, Door::Gateways)] {
             match listener.map(tokio::net::TcpListener::from_std) {
                 None => {}

@@ -30,18 +30,22 @@ use support::{
     patiently,
     wire::Wire,
 };
+use tokio::{sync::Notify, task::JoinHandle};
 
 /// An echo that breaks down when it is told to.
 struct Fragile {
     rooms: Rc<Rooms>,
     echo: Rc<dyn App>,
     told: Arc<AtomicBool>,
+    /// Ends a task that should go on for ever.
+    over: Rc<Notify>,
 }
 
 impl App for Fragile {
     fn event(&self, at: At, event: Event<'_>) {
         match &*event.name {
             "break" => panic!("in the task of a connection, as the test wants it"),
+            "break a task" => self.over.notify_one(),
             "break all" => self.rooms.hub.send(self.rooms.shard, Mail::App(Box::new(()))).unwrap(),
             _ => self.echo.event(at, event),
         }
@@ -52,6 +56,11 @@ impl App for Fragile {
             Ok(busy) => std::thread::sleep(*busy),
             Err(_) => panic!("in a task of the shard, as the test wants it"),
         }
+    }
+
+    fn standing(&self) -> Vec<JoinHandle<()>> {
+        let over = self.over.clone();
+        vec![tokio::task::spawn_local(async move { over.notified().await })]
     }
 
     fn draining(&self, _: Duration) {
@@ -72,7 +81,9 @@ fn fragile(plan: &mut Plan) -> Arc<AtomicBool> {
     plan.shards = 1;
     let (echo, told) = (plan.app.clone(), Arc::<AtomicBool>::default());
     let flag = told.clone();
-    plan.app = Arc::new(move |rooms| Rc::new(Fragile { echo: echo(rooms.clone()), rooms, told: flag.clone() }));
+    plan.app = Arc::new(move |rooms| {
+        Rc::new(Fragile { echo: echo(rooms.clone()), rooms, told: flag.clone(), over: Rc::default() })
+    });
     told
 }
 
@@ -96,10 +107,16 @@ async fn one_connection_breaks_and_the_others_go_on() {
 
 #[tokio::test]
 async fn a_shard_that_has_ended_lets_its_clients_go_and_is_seen() {
+    for event in ["break all", "break a task"] {
+        ends_by(event).await;
+    }
+}
+
+async fn ends_by(event: &str) {
     let world = Echo::of(|plan| drop(fragile(plan)));
     assert!(world.gateway.is_whole());
     let (mut one, mut other) = (connected(&world).await, connected(&world).await);
-    one.say(r#"42["break all"]"#).await;
+    one.say(&format!(r#"42["{event}"]"#)).await;
     for wire in [&mut one, &mut other] {
         wire.rest().await;
     }

@@ -61,7 +61,7 @@ mod words;
 
 use std::{
     any::Any,
-    cell::Cell,
+    cell::{Cell, RefCell},
     rc::{Rc, Weak},
     sync::{Arc, Mutex, atomic::AtomicBool},
     time::Duration,
@@ -69,7 +69,7 @@ use std::{
 
 use haat_adapter::{Adapter, Broadcast, Entry, Flags, Market, QueueFull, Share, Store, StoreError, Target, Totals};
 use haat_protocol::{Frame, Id, error::Rejection, packet::Event, socket};
-use tokio::{sync::mpsc, time::MissedTickBehavior};
+use tokio::{sync::mpsc, task::JoinHandle, time::MissedTickBehavior};
 
 use crate::{
     auth::Verifier,
@@ -265,6 +265,8 @@ pub struct Live {
     views: Rc<Views>,
     tally: Tally,
     agenda: Agenda,
+    /// What goes on for ever, until the shard takes it.
+    standing: RefCell<Vec<JoinHandle<()>>>,
     draining: Cell<bool>,
     /// What the sockets were told last of the gateway being cut off.
     cut_off: Cell<bool>,
@@ -278,14 +280,17 @@ impl Live {
             views: Rc::new(Views::new(rooms.clone(), shared.clone())),
             tally: Tally::default(),
             agenda: Agenda::default(),
+            standing: RefCell::default(),
             draining: Cell::new(false),
             cut_off: Cell::new(false),
             rooms,
             shared,
         });
-        tokio::task::spawn_local(work_off(live.clone()));
-        tokio::task::spawn_local(look_after(live.clone()));
-        tokio::task::spawn_local(clockwork::keep_time(live.clone()));
+        *live.standing.borrow_mut() = vec![
+            tokio::task::spawn_local(work_off(live.clone())),
+            tokio::task::spawn_local(look_after(live.clone())),
+            tokio::task::spawn_local(clockwork::keep_time(live.clone())),
+        ];
         live
     }
 
@@ -400,6 +405,10 @@ impl App for Live {
         if let Ok(event) = mail.downcast::<ServerEvent>() {
             live.heard(&event.0);
         }
+    }
+
+    fn standing(&self) -> Vec<JoinHandle<()>> {
+        self.standing.take()
     }
 
     fn is_busy(&self, key: SessionKey) -> bool {

@@ -5,6 +5,7 @@ use std::{any::Any, rc::Rc, sync::Arc};
 use bytes::Bytes;
 use haat_adapter::Entry;
 use haat_protocol::{Frame, Id, error::Rejection, packet::Event};
+use tokio::task::JoinHandle;
 
 use super::At;
 use crate::{close::CloseReason, transport::SessionKey};
@@ -33,6 +34,11 @@ pub trait App: 'static {
 
     /// A message of a raw Engine.IO session.
     fn raw(&self, _key: SessionKey, _message: Raw<'_>) {}
+
+    /// Its tasks that go on for ever, once. Without one of them the shard is of no use, and ends.
+    fn standing(&self) -> Vec<JoinHandle<()>> {
+        Vec::new()
+    }
 
     /// Whether something that a client has asked for is still under way: its connection should not close before the answer.
     fn is_busy(&self, _key: SessionKey) -> bool {
