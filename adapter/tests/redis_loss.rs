@@ -253,7 +253,9 @@ redis_test!(
         let server = Server::start();
         let gateway = Gateway::start(settings(server.url())).await;
         open(&gateway).await;
+        let last = gateway.insist_on(STREAM, "the last one").await.clock;
         server.command::<()>("HSET haat:{spring}:meta seq 1");
+        server.command::<()>("SET haat:clock 1");
         let edit = Append {
             checks: vec![Check::Is("drop.saree".to_owned(), Some(DROP.to_owned()))],
             ..set(STREAM, "title", Some(r#""Spring""#))
@@ -261,6 +263,8 @@ redis_test!(
         let refused = gateway.engine.append(edit).await;
         assert_eq!(refused, Err(StoreError::Conflict("drop.saree".to_owned())));
         is_paused(&gateway).await;
+        let clock = gateway.engine.snapshot(STREAM, "", 0).await.unwrap().unwrap().clock;
+        assert!(clock > last, "{clock} is a moment that was named before {last}");
         gateway.insist_on(STREAM, "on").await;
     }
 );
@@ -379,8 +383,8 @@ redis_test!(
     async || {
         let kept = async |far: &Gateway| in_vain(far, "ana", "s1").await;
         let instead = async |near: &Gateway| {
-            for user in ["bo", "ana", "dev"] {
-                in_vain(near, user, &format!("{user} again")).await;
+            for user in ["bo", "chi", "dev"] {
+                in_vain(near, user, user).await;
             }
         };
         assert!(!overtaken(kept, async |_| (), instead).await);
