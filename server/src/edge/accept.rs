@@ -4,7 +4,7 @@
 //! everything else goes to hyper, with the bytes that were read. A request that names a session of another shard takes
 //! its connection there.
 
-use std::{io, net::SocketAddr, rc::Rc, time::Duration};
+use std::{io, net::SocketAddr, os::fd::AsRawFd, rc::Rc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use tokio::net::{TcpListener, TcpStream};
@@ -23,23 +23,37 @@ use crate::{
 
 /// Pause after an accept that failed: out of file descriptors, the next one would fail as well.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// The last file descriptors are not for clients: without them nobody could look at the gateway, nor could it connect to
+/// Redis anew. Fewer where there are few in all.
+const RESERVED: u64 = 32;
 
 /// Accepts as long as the shard runs. A shard that drains goes on: clients that poll need connections until their turn
 /// comes.
 pub async fn listen(edge: Rc<Edge>, listener: TcpListener, door: Door) {
     loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => match door {
-                Door::Clients => drop(tokio::task::spawn_local(connection(edge.clone(), stream, peer, Vec::new()))),
-                Door::Gateways => drop(tokio::task::spawn_local(gateway(edge.clone(), stream, peer))),
-            },
-            Err(error) => {
-                metrics::refused("edge", "accept");
-                tracing::warn!(%error, "accept failed");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+        let error = match listener.accept().await {
+            Ok((stream, peer)) if !is_of_the_last(&stream) => {
+                match door {
+                    Door::Clients => drop(tokio::task::spawn_local(connection(edge.clone(), stream, peer, Vec::new()))),
+                    Door::Gateways => drop(tokio::task::spawn_local(gateway(edge.clone(), stream, peer))),
+                }
+                continue;
             }
-        }
+            Ok(_) => io::Error::other("the last file descriptors are not for clients"),
+            Err(error) => error,
+        };
+        metrics::refused("edge", "accept");
+        tracing::warn!(%error, "accept failed");
+        tokio::time::sleep(ACCEPT_PAUSE).await;
     }
+}
+
+/// Whether a connection has one of the last file descriptors. The system gives out the lowest that is free, so the number
+/// tells; the limit may have been changed since the last one came.
+fn is_of_the_last(stream: &TcpStream) -> bool {
+    let most = rlimit::Resource::NOFILE.get_soft().unwrap_or(u64::MAX);
+    let number = u64::try_from(stream.as_raw_fd()).unwrap_or_default();
+    number >= most - RESERVED.min(most / 8)
 }
 
 /// Takes over a connection that another shard accepted.

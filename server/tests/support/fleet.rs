@@ -8,7 +8,10 @@ use std::{
     io::{BufRead, BufReader},
     net::SocketAddr,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -75,6 +78,8 @@ pub struct Gateway {
     pub private: SocketAddr,
     process: Child,
     said: Arc<Mutex<Vec<String>>>,
+    /// Nobody reads what it says.
+    ignored: Arc<AtomicBool>,
 }
 
 impl Gateway {
@@ -117,10 +122,11 @@ impl Gateway {
             .stderr(Stdio::piped())
             .spawn()
             .expect("haat starts");
-        let (said, up) = listen(&mut process);
+        let ignored = Arc::<AtomicBool>::default();
+        let (said, up) = listen(&mut process, ignored.clone());
         let up = timeout(PATIENCE, up).await.expect("haat says where it listens").expect("haat does not end at once");
         let address = |name: &str| up[name].as_str().and_then(|text| text.parse().ok()).expect("an address");
-        Self { public: address("listen"), private: address("private"), process, said }
+        Self { public: address("listen"), private: address("private"), process, said, ignored }
     }
 
     /// Whether it says that it is ready. `None`: it does not answer.
@@ -173,6 +179,22 @@ impl Gateway {
         assert!(sent.is_ok_and(|status| status.success()), "cannot send SIG{name}");
     }
 
+    /// From now on somebody reads what it says, or nobody does.
+    pub fn read_log(&self, read: bool) {
+        self.ignored.store(!read, Ordering::Relaxed);
+    }
+
+    /// Whether such a line is in its log.
+    pub fn has_said(&self, message: &str) -> bool {
+        self.said.lock().unwrap().iter().any(|line| line.contains(message))
+    }
+
+    /// From now on it may have so many files open.
+    pub fn limit_files(&self, most: u64) {
+        let process = self.process.id().try_into().expect("a process id");
+        rlimit::prlimit(process, rlimit::Resource::NOFILE, Some((most, most)), None).expect("the limit of a child");
+    }
+
     /// As `kill -9`.
     pub fn kill(&mut self) {
         self.process.kill().expect("it can be killed");
@@ -212,7 +234,10 @@ impl Drop for Gateway {
 }
 
 /// Keeps what a gateway says, and tells when it says where it listens.
-fn listen(process: &mut Child) -> (Arc<Mutex<Vec<String>>>, tokio::sync::oneshot::Receiver<Value>) {
+fn listen(
+    process: &mut Child,
+    ignored: Arc<AtomicBool>,
+) -> (Arc<Mutex<Vec<String>>>, tokio::sync::oneshot::Receiver<Value>) {
     let (up, is_up) = tokio::sync::oneshot::channel();
     let said = Arc::<Mutex<Vec<String>>>::default();
     let (output, kept) = (process.stderr.take().expect("it was asked for"), said.clone());
@@ -227,6 +252,9 @@ fn listen(process: &mut Child) -> (Arc<Mutex<Vec<String>>>, tokio::sync::oneshot
                 let _ = up.send(fields);
             }
             kept.lock().unwrap().push(line);
+            while ignored.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(20));
+            }
         }
     });
     (said, is_up)
