@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! {transport, hub} <- room <- live <- {link, shard <- edge <- gateway} <- server <- main
-//! config, auth, limit, fleet, close, metrics: leaves
+//! config, auth, limit, fleet, close, metrics, log: leaves
 //! ```
 //!
 //! An arrow is "is used by"; nothing points the other way.
@@ -21,7 +21,7 @@
 //! | [`api`] | HTTP: the API, webhooks, metrics and health |
 //! | [`fleet`] | the other gateways, to pass requests on to |
 //! | [`link`] | what is known of the way to Redis |
-//! | [`auth`], [`config`], [`limit`], [`close`], [`metrics`] | who, as what is set, how often, why it ended, and how much |
+//! | [`auth`], [`config`], [`limit`], [`close`], [`metrics`], [`log`] | who, as what is set, how often, why it ended, how much, and in words |
 //!
 //! To follow a message: [`edge::accept`] lets a client in, [`transport`] reads its text, [`shard`] hands the event to
 //! [`live::command`], a handler such as `live::chat` appends it to the log (`haat_adapter::Store::append`), the engine gives it
@@ -40,6 +40,7 @@ pub mod hub;
 pub mod limit;
 pub mod link;
 pub mod live;
+pub mod log;
 pub mod metrics;
 pub mod room;
 pub mod server;

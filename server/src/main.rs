@@ -17,6 +17,7 @@ use haat_server::{
         reference,
     },
     live::fair,
+    log,
     server::Server,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -250,7 +251,7 @@ fn run(serve: Serve) -> Result<(), Failure> {
         config.auth.keys.push(KeySource::Secret(Secret::new(development_secret()?)));
     }
     let secret = secret(&config);
-    haat_server::server::log(&config);
+    let _log = log::begin(&config);
     // A viewer is a file. What the system allows at most is the operator's business.
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(files) => tracing::debug!(files, "open files allowed"),
@@ -281,6 +282,7 @@ fn run(serve: Serve) -> Result<(), Failure> {
         });
         tracing::info!(seconds = drain.as_secs_f64(), "draining");
         server.drain(drain).await;
+        tracing::info!("gateway has stopped");
         Ok(())
     })
 }

@@ -23,7 +23,7 @@ use crate::{
         site, v1, webhook,
     },
     auth::{self, AuthSettings, Verifier},
-    config::{Config, KeySource, LogFormat, PeerListen, Redis},
+    config::{Config, KeySource, PeerListen, Redis},
     edge::{Doors, Endpoint},
     fleet::{Fleet, home},
     gateway::{Arrivals, Gateway, Plan, StartError, interest_of},
@@ -350,13 +350,6 @@ fn keys(config: &Config) -> Result<AuthSettings, ServerError> {
         leeway: config.auth.leeway,
         guests: config.guests,
     })
-}
-
-/// Starts logging as configured. A second call changes nothing.
-pub fn log(config: &Config) {
-    let filter = tracing_subscriber::EnvFilter::new(&config.log.filter);
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let _ = if config.log.format == LogFormat::Json { builder.json().try_init() } else { builder.try_init() };
 }
 
 fn plan(config: &Config, number: u32, fleet: Option<Arc<Fleet>>, late: Arc<OnceLock<Arc<Shared>>>) -> Plan {

@@ -13,7 +13,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::metrics;
+use crate::{log, metrics};
 
 /// Whether the gateway should get new connections.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -53,6 +53,7 @@ pub fn router(status: Arc<dyn Status>, metrics: PrometheusHandle) -> Router {
 
 async fn render(State(context): State<Context>) -> Response {
     metrics::ready(context.status.readiness().ready);
+    metrics::log_dropped(log::dropped());
     metrics::process::look();
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     (kind, context.metrics.render()).into_response()

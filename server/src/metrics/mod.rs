@@ -227,6 +227,11 @@ pub fn ready(is: bool) {
     metrics::gauge!("haat_ready").set(if is { 1.0 } else { 0.0 });
 }
 
+/// Lines that the log has dropped so far.
+pub fn log_dropped(lines: u64) {
+    metrics::counter!("haat_log_dropped_total").absolute(lines);
+}
+
 /// A webhook was tried.
 pub fn webhook(outcome: &'static str) {
     metrics::counter!("haat_webhook_tries_total", "outcome" => outcome).increment(1);

@@ -61,6 +61,7 @@ pub const METRICS: &[Group] = &[
     Group { title: "The gateway", metrics: &[
         row!(Gauge "haat_build_info", "none", "`version`", "Always 1; the label is what matters."),
         row!(Gauge "haat_ready", "0 or 1", "", "Whether the gateway should get new connections: it does not drain, and its engine answers. What /readyz says."),
+        row!(Counter "haat_log_dropped_total", "lines", "", "Lines of the log that were dropped, since nobody took what was said before."),
     ]},
     Group { title: "Sessions and who watches", metrics: &[
         row!(Gauge "haat_sessions", "sessions", "`shard`", "Sessions that are open: one for each connected client. The number to scale on."),
