@@ -19,6 +19,8 @@ const LOOK: Duration = Duration::from_millis(250);
 /// A gateway that has not heard itself for so long, and knows why, is cut off. Shorter troubles are over before anybody
 /// could read of them.
 const CUT_OFF: Duration = Duration::from_secs(3);
+/// Milliseconds that the clock of this machine may differ from that of Redis before it is told.
+const CLOCK_OFF: u64 = 5_000;
 
 /// Looks after the engine's link for as long as there is one: publishes its numbers, and has viewers told when the gateway is
 /// cut off, and when it is not any more.
@@ -26,11 +28,20 @@ pub async fn watch(engine: Weak<Engine>, shared: Arc<Shared>) {
     let numbers = Numbers::new();
     let mut tick = tokio::time::interval(LOOK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut cut_off = false;
+    let (mut cut_off, mut clock_off) = (false, false);
     while let Some(engine) = engine.upgrade() {
         let (health, stats) = (engine.health(), engine.stats());
         drop(engine);
         numbers.publish(&stats, &health);
+        let off = stats.clock_ahead.unsigned_abs() > CLOCK_OFF;
+        if off && !clock_off {
+            let seconds = stats.clock_ahead / 1000;
+            tracing::warn!(
+                seconds,
+                "the clock of this machine is ahead of Redis, or behind: tokens expire at a wrong time"
+            );
+        }
+        clock_off = off;
         let is = match &health {
             Health::Up => false,
             Health::Down(_) => cut_off || stats.silent_for >= CUT_OFF,
@@ -51,6 +62,7 @@ pub async fn watch(engine: Weak<Engine>, shared: Arc<Shared>) {
 struct Numbers {
     up: Gauge,
     silence: Gauge,
+    clock: Gauge,
     connections: [Counter; 2],
     received: [Counter; 2],
     published: Counter,
@@ -74,6 +86,7 @@ impl Numbers {
         Self {
             up: metrics::gauge!("haat_redis_up"),
             silence: metrics::gauge!("haat_redis_silence_seconds"),
+            clock: metrics::gauge!("haat_redis_clock_ahead_seconds"),
             connections: ["commands", "listener"].map(connections),
             received: ["own", "message"].map(received),
             published: metrics::counter!("haat_redis_published_total"),
@@ -96,6 +109,7 @@ impl Numbers {
         };
         self.up.set(if *health == Health::Up { 1.0 } else { 0.0 });
         self.silence.set(stats.silent_for.as_secs_f64());
+        self.clock.set(stats.clock_ahead as f64 / 1000.0);
         all(&self.connections, &[stats.connections.0, stats.connections.1]);
         all(&self.received, &[stats.own, stats.heard.saturating_sub(stats.own)]);
         self.published.absolute(stats.spoken);

@@ -36,12 +36,26 @@ impl Hands {
 
     /// Milliseconds since 1970. Before Redis said anything: as this machine has it.
     pub(super) fn now(&self) -> u64 {
-        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         match *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(Reading { time, at, .. }) => time.saturating_add(milliseconds(at.elapsed())),
-            None => milliseconds(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()),
+            None => here(),
         }
     }
+
+    /// Milliseconds that the clock of this machine is ahead of Redis, if it has said anything.
+    pub(super) fn ahead(&self) -> i64 {
+        let signed = |time: u64| i64::try_from(time).unwrap_or(i64::MAX);
+        signed(here()).saturating_sub(signed(self.now()))
+    }
+}
+
+/// As this machine has it.
+fn here() -> u64 {
+    milliseconds(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -61,5 +75,16 @@ mod tests {
     fn begins_with_the_clock_of_the_machine() {
         let here = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
         assert!(u128::from(Hands::default().now()).abs_diff(here) < 5_000);
+        assert!(Hands::default().ahead().abs() < 5_000);
+    }
+
+    #[test]
+    fn tells_how_far_the_machine_is_from_redis() {
+        let hands = Hands::default();
+        hands.set(here() - 60_000, Instant::now());
+        assert!((59_000..65_000).contains(&hands.ahead()), "{}", hands.ahead());
+        let hands = Hands::default();
+        hands.set(here() + 60_000, Instant::now());
+        assert!((-61_000..-55_000).contains(&hands.ahead()), "{}", hands.ahead());
     }
 }

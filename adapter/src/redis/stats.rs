@@ -87,6 +87,8 @@ pub struct Stats {
     /// Since the gateway heard itself last, through the server where that is longest ago; if it never did, since the server
     /// was met.
     pub silent_for: Duration,
+    /// Milliseconds that the clock of this machine is ahead of Redis.
+    pub clock_ahead: i64,
 }
 
 impl Core {
@@ -119,6 +121,7 @@ impl Core {
             queued: queued.fold((0, 0), |(count, bytes), (more, size)| (count + more, bytes + size)),
             connected: !serving.is_empty() && up == serving.len(),
             silent_for: serving.iter().map(|node| node.silent_for()).max().unwrap_or_default(),
+            clock_ahead: self.hands.ahead(),
         }
     }
 }

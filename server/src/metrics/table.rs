@@ -100,6 +100,7 @@ pub const METRICS: &[Group] = &[
     Group { title: "Redis (only with `redis.url`)", metrics: &[
         row!(Gauge "haat_redis_up", "0 or 1", "", "Whether the gateway hears through Redis what it says there: both connections to every server stand and work."),
         row!(Gauge "haat_redis_silence_seconds", "seconds", "", "Since the gateway last heard itself. It speaks once a second; from 3 s on its clients are told."),
+        row!(Gauge "haat_redis_clock_ahead_seconds", "seconds", "", "How far the clock of this machine is ahead of that of Redis; below zero it is behind. Tokens expire by the one, sales open and close by the other."),
         row!(Histogram "haat_redis_echo_seconds", "seconds", "", "From saying something to hearing it, once a second: how long a message takes through Redis."),
         row!(Histogram "haat_redis_answer_seconds", "seconds", "", "From a command, or a few in one go, to the answer of Redis."),
         row!(Counter "haat_redis_faults_total", "commands", "`fault`: `refused` `unsent` `script` `moved` `ask` `again` `demoted` `timeout` `lost`", "Commands that failed: refused by Redis; not sent for want of a connection or because too many wait; sent again or elsewhere (`script` to `demoted`); without an answer in time; lost with their connection."),
