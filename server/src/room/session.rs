@@ -1,6 +1,6 @@
 //! [`Session`]: one client, as its shard holds it.
 
-use std::{any::Any, net::IpAddr, rc::Rc};
+use std::{any::Any, net::IpAddr, rc::Rc, time::Instant};
 
 use haat_protocol::{Id, SessionId, socket::Decoder};
 use rustc_hash::FxHashMap;
@@ -117,8 +117,8 @@ pub struct Session {
     pub last_broadcast: u64,
     /// Binary packets in the making.
     pub decoder: Decoder,
-    /// Counts the binary packets that it began.
-    pub assembly: u32,
+    /// By when the attachments must come that it announced last.
+    pub attachments_due: Option<Instant>,
     /// The client's address.
     pub address: IpAddr,
     /// Held as long as the session lives; counts it against the limits.
@@ -144,7 +144,7 @@ impl Session {
             rooms: Vec::new(),
             last_broadcast: 0,
             decoder: Decoder::default(),
-            assembly: 0,
+            attachments_due: None,
             address,
             admission,
         }

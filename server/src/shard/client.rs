@@ -153,13 +153,10 @@ impl Shard {
 
     /// A packet announced attachments; they have to come.
     fn expect_attachments(&self, key: SessionKey) {
-        let begun = self.rooms.with(key, |session| {
-            session.assembly = session.assembly.wrapping_add(1);
-            session.assembly
+        self.rooms.with(key, |session| {
+            let noted = &mut session.attachments_due;
+            self.schedule(|heartbeat| heartbeat.expect_attachments(Instant::now(), key, noted));
         });
-        if let Some(packet) = begun {
-            self.schedule(|heartbeat| heartbeat.expect_attachments(Instant::now(), key, packet));
-        }
     }
 
     // --- heartbeat ---

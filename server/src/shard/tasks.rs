@@ -11,7 +11,7 @@ use super::Shard;
 use crate::{
     close::CloseReason,
     hub::mailbox::{Handover, Mail},
-    room::{At, session::Session},
+    room::At,
     transport::{SessionKey, heartbeat::Due},
 };
 
@@ -78,9 +78,8 @@ impl Shard {
                     self.give_up(key, CloseReason::PingTimeout);
                 }
             }
-            Due::Attachments(key, packet) => {
-                let waits = |session: &mut Session| session.decoder.is_waiting() && session.assembly == packet;
-                if self.rooms.with(key, waits) == Some(true) {
+            Due::Attachments(key) => {
+                if self.rooms.with(key, |session| session.decoder.is_waiting()) == Some(true) {
                     self.close(key, CloseReason::BadPacket);
                 }
             }

@@ -1,11 +1,12 @@
 //! Heartbeats and deadlines of all sessions of a shard, in four queues.
 //!
-//! The intervals are the same for every session, so deadlines are pushed in the order in which they come due: four
+//! The intervals are the same for every session, so deadlines are pushed in the order in which they come due: three
 //! first-in-first-out queues and one timer take the place of a timer per connection. An entry that no longer holds is
-//! recognised by its beat number when it comes up.
+//! recognised by its beat number when it comes up. How often attachments are announced is up to the client: that queue is
+//! an ordered set, in which a session has one entry at most.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -20,8 +21,8 @@ pub enum Due {
     Timeout(SessionKey, u32),
     /// This session should have joined a namespace by now.
     Connect(SessionKey),
-    /// The attachments of this packet of the session should have come by now.
-    Attachments(SessionKey, u32),
+    /// The attachments that this session has announced last should have come by now.
+    Attachments(SessionKey),
 }
 
 /// How long the attachments of a packet may take.
@@ -37,7 +38,7 @@ pub struct Heartbeat {
     timeout: Duration,
     connect: Duration,
     connects: Queue,
-    attachments: Queue,
+    attachments: BTreeSet<(Instant, SessionKey)>,
     pings: Queue,
     timeouts: Queue,
 }
@@ -46,8 +47,8 @@ impl Heartbeat {
     /// Pings every `interval` after the last pong; `timeout` without an answer ends a session, and so does `connect`
     /// without a namespace.
     pub fn new(interval: Duration, timeout: Duration, connect: Duration) -> Self {
-        let [connects, attachments, pings, timeouts] = [const { Queue::new() }; 4];
-        Self { interval, timeout, connect, connects, attachments, pings, timeouts }
+        let [connects, pings, timeouts] = [const { Queue::new() }; 3];
+        Self { interval, timeout, connect, connects, attachments: BTreeSet::new(), pings, timeouts }
     }
 
     /// This session has to join a namespace.
@@ -55,9 +56,14 @@ impl Heartbeat {
         self.connects.push_back((now + self.connect, key, 0));
     }
 
-    /// The session has announced attachments, in the packet of this number.
-    pub fn expect_attachments(&mut self, now: Instant, key: SessionKey, packet: u32) {
-        self.attachments.push_back((now + ATTACHMENT_DEADLINE, key, packet));
+    /// The session has announced attachments. `noted` is the deadline of those that it announced before: the new one takes
+    /// its place. Else a client could fill the memory with them.
+    pub fn expect_attachments(&mut self, now: Instant, key: SessionKey, noted: &mut Option<Instant>) {
+        let due = now + ATTACHMENT_DEADLINE;
+        if let Some(before) = noted.replace(due) {
+            self.attachments.remove(&(before, key));
+        }
+        self.attachments.insert((due, key));
     }
 
     /// The next ping of this session is due an interval from `now`.
@@ -73,7 +79,8 @@ impl Heartbeat {
     /// When something comes due next.
     pub fn next(&self) -> Option<Instant> {
         let first = |queue: &Queue| queue.front().map(|entry| entry.0);
-        [&self.connects, &self.attachments, &self.pings, &self.timeouts].into_iter().filter_map(first).min()
+        let attachments = self.attachments.first().map(|entry| entry.0);
+        [&self.connects, &self.pings, &self.timeouts].into_iter().filter_map(first).chain(attachments).min()
     }
 
     /// Takes what is due at `now`.
@@ -84,7 +91,12 @@ impl Heartbeat {
             .map(|(key, beat)| Due::Timeout(key, beat))
             .or_else(|| due(&mut self.pings).map(|(key, beat)| Due::Ping(key, beat)))
             .or_else(|| due(&mut self.connects).map(|(key, _)| Due::Connect(key)))
-            .or_else(|| due(&mut self.attachments).map(|(key, packet)| Due::Attachments(key, packet)))
+            .or_else(|| self.attachments(now).map(Due::Attachments))
+    }
+
+    fn attachments(&mut self, now: Instant) -> Option<SessionKey> {
+        self.attachments.first().filter(|entry| entry.0 <= now)?;
+        self.attachments.pop_first().map(|(_, key)| key)
     }
 }
 
@@ -111,8 +123,27 @@ mod tests {
         heartbeat.expect_connect(late, a);
         assert_eq!(heartbeat.next(), Some(late + Duration::from_secs(10)));
         assert_eq!(heartbeat.pop(late + Duration::from_secs(10)), Some(Due::Connect(a)));
-        heartbeat.expect_attachments(late, b, 3);
+        heartbeat.expect_attachments(late, b, &mut None);
         assert_eq!(heartbeat.next(), Some(late + ATTACHMENT_DEADLINE));
-        assert_eq!(heartbeat.pop(late + ATTACHMENT_DEADLINE), Some(Due::Attachments(b, 3)));
+        assert_eq!(heartbeat.pop(late + ATTACHMENT_DEADLINE), Some(Due::Attachments(b)));
+    }
+
+    #[test]
+    fn attachments_that_are_announced_again_and_again_are_noted_once() {
+        let start = Instant::now();
+        let after = |millis| start + Duration::from_millis(millis);
+        let (a, b) = (SessionKey::new(1, 1), SessionKey::new(2, 1));
+        let mut heartbeat = Heartbeat::new(Duration::from_secs(25), Duration::from_secs(20), Duration::from_secs(10));
+        let (mut of_a, mut of_b) = (None, None);
+        heartbeat.expect_attachments(after(500), b, &mut of_b);
+        (0..=1_000).for_each(|millis| heartbeat.expect_attachments(after(millis), a, &mut of_a));
+        assert_eq!(heartbeat.attachments.len(), 2);
+        assert_eq!(heartbeat.next(), Some(after(500) + ATTACHMENT_DEADLINE));
+        assert_eq!(heartbeat.pop(after(500) + ATTACHMENT_DEADLINE), Some(Due::Attachments(b)));
+        assert_eq!(heartbeat.pop(after(999) + ATTACHMENT_DEADLINE), None);
+        assert_eq!(heartbeat.pop(after(1_000) + ATTACHMENT_DEADLINE), Some(Due::Attachments(a)));
+        // What has come up is not there any more to be replaced.
+        heartbeat.expect_attachments(after(2_000), a, &mut of_a);
+        assert_eq!(heartbeat.attachments.len(), 1);
     }
 }

@@ -9,7 +9,7 @@ pub mod outbox;
 pub mod reader;
 
 /// Names a session on its shard. A slot is used again, the generation tells its sessions apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionKey {
     /// Slot.
     pub index: u32,
