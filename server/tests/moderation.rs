@@ -61,6 +61,24 @@ async fn two_moderators_who_delete_the_same_message_tell_of_it_once() {
     assert_eq!(seen.iter().filter(|(name, _)| name == "chat:deleted").count(), 1, "{seen:?}");
 }
 
+/// As if another gateway had deleted it, and this one had not heard of it yet.
+#[tokio::test]
+async fn a_message_that_is_deleted_elsewhere_is_not_pinned_here() {
+    let world = World::start(&[]).await;
+    let mut host = world.host().await;
+    let (spam, other) = (host.say("main", "spam").await, host.say("main", "other").await);
+    let append = haat_adapter::Append {
+        stream: "main".to_owned(),
+        event: "unheard".to_owned(),
+        data: vec![r#"{"stream":"main","seq":"#.to_owned(), "}".to_owned()],
+        erase: vec![spam["seq"].as_u64().unwrap()],
+        ..haat_adapter::Append::default()
+    };
+    haat_adapter::Store::append(&*world.engine, append).await.unwrap();
+    assert_eq!(host.code("chat:pin", json!({ "message": spam["id"] })).await, "not_found");
+    host.ok("chat:pin", json!({ "message": other["id"] })).await;
+}
+
 #[tokio::test]
 async fn the_chat_is_slowed_down_for_viewers_on_all_gateways_together() {
     let engine = Engine::new(Limits::default());

@@ -120,10 +120,24 @@ pub(super) async fn edit(
     by: Option<String>,
     mut change: impl FnMut(&mut State) -> Result<Event, Reject>,
 ) -> Result<Arc<Entry>, Reject> {
-    let checked = |state: &mut State| match state.get("status") {
+    edit_looking(live, stream, by, async |state| change(state)).await
+}
+
+/// The same, for a change that has to look at something else than the state. What it sees still holds when the change is
+/// made, if whoever changes that changes the state too.
+///
+/// # Errors
+/// As [`edit`].
+pub(super) async fn edit_looking(
+    live: &Rc<Live>,
+    stream: &str,
+    by: Option<String>,
+    mut change: impl AsyncFnMut(&mut State) -> Result<Event, Reject>,
+) -> Result<Arc<Entry>, Reject> {
+    let checked = async |state: &mut State| match state.get("status") {
         None => Err(Reject::not_found("stream")),
         Some("\"ended\"") => Err(ended()),
-        Some(_) => change(state),
+        Some(_) => change(state).await,
     };
     edit_any(live, stream, by, checked).await.map(|(entry, _)| entry)
 }
@@ -136,7 +150,7 @@ pub(super) async fn edit_any(
     live: &Rc<Live>,
     stream: &str,
     by: Option<String>,
-    mut change: impl FnMut(&mut State) -> Result<Event, Reject>,
+    mut change: impl AsyncFnMut(&mut State) -> Result<Event, Reject>,
 ) -> Result<(Arc<Entry>, State), Reject> {
     let store = &live.shared.store;
     for _ in 0..ATTEMPTS {
@@ -157,7 +171,7 @@ pub(super) async fn edit_any(
         let epoch = begins.clone().unwrap_or(position.epoch);
         let mut state = State { epoch, fields, changes: Vec::new() };
         let revision = state.get(REVISION).map(str::to_owned);
-        let Event { name, data, fill, erase, mut forget, once, anew } = change(&mut state)?;
+        let Event { name, data, fill, erase, mut forget, once, anew } = change(&mut state).await?;
         if anew {
             forget.extend(of_show(live.shared.totals(stream).await?));
         }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     body::Body,
     command::{Call, Reply},
-    edit::{Event, State, edit},
+    edit::{Event, State, edit, edit_looking},
     reject::{Code, Reject, json},
     text::clean,
     view::{MESSAGE, View, is_message},
@@ -115,13 +115,19 @@ pub(super) async fn delete(call: Call) -> Result<Reply, Reject> {
     Ok(Reply::default())
 }
 
-/// `chat:pin`: in place of what was pinned before.
+/// `chat:pin`: in place of what was pinned before. What was found may be deleted at the same time, or has been by another
+/// gateway: it has to be in the log still once the state was read. Whoever deletes it after that changes the state.
 pub(super) async fn pin(call: Call) -> Result<Reply, Reject> {
     let id = message_id(&call)?;
-    let message = find(&call, &id).await?.data.clone();
-    edit(&call.live, &call.stream, Some(call.by()), |state| {
-        state.set("pinnedMessage", &message);
-        Ok(Event::new("chat:pinned", &call.stream, &format!(r#""message":{message}"#)))
+    let found = find(&call, &id).await?;
+    edit_looking(&call.live, &call.stream, Some(call.by()), async |state| {
+        let next = Some(found.position.seq + 1);
+        let newest = call.live.shared.store.history(&call.stream, MESSAGE, next, 1).await?;
+        if newest.last().is_none_or(|entry| entry.position != found.position) {
+            return Err(Reject::not_found("message"));
+        }
+        state.set("pinnedMessage", &found.data);
+        Ok(Event::new("chat:pinned", &call.stream, &format!(r#""message":{}"#, found.data)))
     })
     .await?;
     Ok(Reply::default())

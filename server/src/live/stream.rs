@@ -192,7 +192,7 @@ async fn change(
     let mut totals = view.as_ref().map(|view| (*view.totals()).clone()).unwrap_or_default();
     let viewers = view.map_or(0, |view| view.audience(&totals));
     let now = || call.live.shared.now();
-    let edited = edit_any(&call.live, &call.stream, Some(call.by()), |state| {
+    let edited = edit_any(&call.live, &call.stream, Some(call.by()), async |state| {
         let event = change(state)?;
         if event.anew {
             totals.counters.retain(|counter| !counter.name.starts_with(REACTIONS));
