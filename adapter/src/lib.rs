@@ -100,6 +100,8 @@ pub enum Health {
     Up,
     /// They do not, and why.
     Down(String),
+    /// Something of the engine has broken down that nothing but a new process mends, and what.
+    Broken(String),
 }
 
 /// The outgoing queue is full; nothing was queued.

@@ -45,4 +45,5 @@ pub mod metrics;
 pub mod room;
 pub mod server;
 pub mod shard;
+pub mod standing;
 pub mod transport;

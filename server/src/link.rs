@@ -44,14 +44,16 @@ pub async fn watch(engine: Weak<Engine>, shared: Arc<Shared>) {
         clock_off = off;
         let is = match &health {
             Health::Up => false,
-            Health::Down(_) => cut_off || stats.silent_for >= CUT_OFF,
+            Health::Down(_) | Health::Broken(_) => cut_off || stats.silent_for >= CUT_OFF,
         };
         if is != cut_off {
             cut_off = is;
             shared.set_cut_off(is);
             match health {
                 Health::Up => tracing::info!("the gateway is one of the fleet again"),
-                Health::Down(reason) => tracing::warn!(reason, "the gateway is cut off from the fleet"),
+                Health::Down(reason) | Health::Broken(reason) => {
+                    tracing::warn!(reason, "the gateway is cut off from the fleet")
+                }
             }
         }
         tick.tick().await;

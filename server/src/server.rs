@@ -33,6 +33,7 @@ use crate::{
     live::{self, Live, Shared, hooks::Hooks},
     metrics,
     shard::Settings,
+    standing::Standing,
     transport::outbox::Bounds,
 };
 
@@ -47,7 +48,7 @@ pub struct Server {
     gateway: Gateway,
     adapter: Arc<dyn Adapter>,
     private: SocketAddr,
-    tasks: Vec<JoinHandle<()>>,
+    standing: Arc<Standing>,
     lease: Option<Lease>,
     /// What arrives for the gateway. The engine holds it weakly, so that a gateway that is gone gets nothing.
     _arrivals: Arc<Arrivals>,
@@ -157,27 +158,35 @@ impl Server {
         hear(&*adapter).await;
         let gateway = Gateway::start(&plan, hub.clone(), mailboxes, interest_of(adapter.clone(), hub.clone()))?;
 
+        let standing = Arc::<Standing>::default();
         let lease = match (fleet, home, gateway.peer_address()) {
             (Some(fleet), Some(home), Some(bound)) => {
                 let address = home::announced(config.peer.address.as_deref(), bound, home.address);
                 let me = GatewayLease { number, name: name.to_string(), address };
-                Some(Lease::take(fleet, store, me).await)
+                Some(Lease::take(fleet, store, me, &standing).await)
             }
             _ => None,
         };
-        let status = Arc::new(Numbers { hub, adapter: Arc::downgrade(&adapter), draining: gateway.draining() });
+        let status = Arc::new(Numbers {
+            hub,
+            adapter: Arc::downgrade(&adapter),
+            draining: gateway.draining(),
+            standing: standing.clone(),
+        });
         let address = private.local_addr().unwrap_or(config.private_listen);
         let router = private::router(status, numbers.clone());
         let senders = webhook::senders(&shared, &config.webhooks, woken).map_err(ServerError::Certificates)?;
-        let mut tasks: Vec<JoinHandle<()>> = senders.into_iter().map(tokio::spawn).collect();
-        tasks.extend([
-            tokio::spawn(live::audience(shared.clone())),
-            tokio::spawn(async move { drop(axum::serve(private, router).await) }),
-            tokio::spawn(metrics::upkeep(numbers)),
-        ]);
-        tasks.extend(link.map(|link| tokio::spawn(link::watch(link, shared))));
+        for sender in senders {
+            standing.start("webhooks", sender);
+        }
+        standing.start("audience", live::audience(shared.clone()));
+        standing.start("private listener", async move { drop(axum::serve(private, router).await) });
+        standing.start("metrics", metrics::upkeep(numbers));
+        if let Some(link) = link {
+            standing.start("watch of the link", link::watch(link, shared));
+        }
         tracing::info!(listen = %gateway.address(), private = %address, shards = plan.shards, "gateway is up");
-        Ok(Self { name, gateway, adapter, private: address, tasks, lease, _arrivals: arrivals })
+        Ok(Self { name, gateway, adapter, private: address, standing, lease, _arrivals: arrivals })
     }
 
     /// What the engine knows it by.
@@ -204,23 +213,23 @@ impl Server {
     pub async fn drain(mut self, grace: Duration) {
         let lease = self.lease.take();
         self.gateway.drain(grace).await;
-        Self::end(lease, &*self.adapter, &self.tasks).await;
+        Self::end(lease, &*self.adapter, &self.standing).await;
     }
 
     /// Closes all connections and stops.
     pub async fn stop(mut self) {
         let lease = self.lease.take();
         self.gateway.stop().await;
-        Self::end(lease, &*self.adapter, &self.tasks).await;
+        Self::end(lease, &*self.adapter, &self.standing).await;
     }
 
     /// What is left once the sessions are gone. Until then other gateways pass on what is for them.
-    async fn end(lease: Option<Lease>, adapter: &dyn Adapter, tasks: &[JoinHandle<()>]) {
+    async fn end(lease: Option<Lease>, adapter: &dyn Adapter, standing: &Standing) {
         if let Some(lease) = lease {
             lease.withdraw().await;
         }
         adapter.close().await;
-        tasks.iter().for_each(JoinHandle::abort);
+        standing.abort();
     }
 }
 
@@ -259,10 +268,10 @@ struct Lease {
 }
 
 impl Lease {
-    async fn take(fleet: Arc<Fleet>, store: Arc<dyn Store>, me: GatewayLease) -> Self {
+    async fn take(fleet: Arc<Fleet>, store: Arc<dyn Store>, me: GatewayLease, standing: &Standing) -> Self {
         fleet.look(&*store, &me).await;
         tracing::info!(address = me.address, "other gateways may pass requests on to this one");
-        let keeper = tokio::spawn(fleet.keep(store.clone(), me.clone()));
+        let keeper = standing.start("lease", fleet.keep(store.clone(), me.clone()));
         Self { store, me, keeper }
     }
 
@@ -401,6 +410,7 @@ struct Numbers {
     hub: Arc<Hub>,
     adapter: Weak<dyn Adapter>,
     draining: Arc<std::sync::atomic::AtomicBool>,
+    standing: Arc<Standing>,
 }
 
 impl Status for Numbers {
@@ -409,18 +419,30 @@ impl Status for Numbers {
         if self.draining.load(std::sync::atomic::Ordering::Relaxed) {
             return not("draining".to_owned());
         }
-        if !self.is_alive() {
-            return not("a shard has ended".to_owned());
+        if let Some(what) = self.broken() {
+            return not(what);
         }
         match self.adapter.upgrade().map(|adapter| adapter.health()) {
             Some(Health::Up) => Readiness { ready: true, reason: None },
-            Some(Health::Down(reason)) => not(reason),
+            Some(Health::Down(reason) | Health::Broken(reason)) => not(reason),
             None => not("stopped".to_owned()),
         }
     }
 
-    fn is_alive(&self) -> bool {
-        self.hub.is_whole() || self.draining.load(std::sync::atomic::Ordering::Relaxed)
+    fn broken(&self) -> Option<String> {
+        if self.draining.load(std::sync::atomic::Ordering::Relaxed) {
+            return None;
+        }
+        if !self.hub.is_whole() {
+            return Some("a shard has ended".to_owned());
+        }
+        if let Some(task) = self.standing.ended() {
+            return Some(format!("a task has ended: {task}"));
+        }
+        match self.adapter.upgrade()?.health() {
+            Health::Broken(what) => Some(what),
+            Health::Up | Health::Down(_) => None,
+        }
     }
 
     fn connections(&self) -> Value {
@@ -434,5 +456,33 @@ impl Status for Numbers {
             "mailDropped": self.hub.dropped(),
             "shards": shards.collect::<Vec<_>>(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{api::health, config::Layers};
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_gateway_without_one_of_its_tasks_is_neither_alive_nor_ready() {
+        let variables = [
+            ("HAAT_LISTEN", "127.0.0.1:0"),
+            ("HAAT_PRIVATE_LISTEN", "127.0.0.1:0"),
+            ("HAAT_AUTH_SECRET", "a secret of at least 32 characters"),
+        ];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect();
+        let layers = Layers { file: None, variables, flags: Vec::new(), dev: false };
+        let server = Server::start(layers.load().unwrap().config).await.unwrap();
+        let private = server.private_address();
+        let ask = async |path| tokio::task::spawn_blocking(move || health::ask(private, path)).await.unwrap();
+        assert_eq!(ask("/healthz").await.unwrap(), "ok");
+        ask("/readyz").await.unwrap();
+        server.standing.start("test", async { panic!("as the test wants it") }).await.unwrap();
+        for path in ["/healthz", "/readyz"] {
+            let error = ask(path).await.unwrap_err().to_string();
+            assert!(error.contains("a task has ended: test"), "{path}: {error}");
+        }
+        server.stop().await;
     }
 }

@@ -154,7 +154,7 @@ impl Core {
         let place = errand.place();
         let (answer, answered) = oneshot::channel();
         match E::desk(self).enter(&place, Waiting { errand, answer }) {
-            Some(true) => drop(tokio::spawn(self.clone().serve::<E>(place))),
+            Some(true) => drop(self.stand("a desk", self.clone().serve::<E>(place))),
             Some(false) => {}
             None => {
                 let fault = Fault::new(Remedy::Wait, "too much waits for redis");

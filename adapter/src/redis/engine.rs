@@ -1,16 +1,20 @@
 //! The parts put together: [`Engine`], its thread, and the [`Adapter`] that it is.
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::{
-        Arc, Weak,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, Ordering},
     },
-    thread::JoinHandle,
+    thread,
     time::Duration,
 };
 
-use futures::future::{BoxFuture, join_all, ready};
-use tokio::{sync::watch, time::Instant};
+use futures::{
+    FutureExt,
+    future::{BoxFuture, join_all, ready},
+};
+use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
 use super::{
     Mode, NodePeers, RedisSettings, SettingsError, Stats,
@@ -51,7 +55,7 @@ pub struct Engine {
     pub(super) core: Arc<Core>,
     stop: watch::Sender<Stop>,
     closed: watch::Receiver<bool>,
-    _thread: JoinHandle<()>,
+    _thread: thread::JoinHandle<()>,
 }
 
 /// What the engine's thread is told.
@@ -81,6 +85,8 @@ pub(super) struct Core {
     pub(super) counters: Counters,
     pub(super) inbound: InboundRef,
     pub(super) closed: AtomicBool,
+    /// The first of its tasks that has broken down.
+    pub(super) broken: OnceLock<&'static str>,
     /// Sentinels may put another server in the place of the master.
     pub(super) guarded: bool,
 }
@@ -194,6 +200,7 @@ impl Engine {
             counters: Counters::default(),
             inbound: InboundRef(inbound),
             closed: AtomicBool::new(false),
+            broken: OnceLock::new(),
             guarded,
             settings,
         });
@@ -207,7 +214,7 @@ impl Engine {
         let (stop, stopped) = watch::channel(Stop::No);
         let (done, closed) = watch::channel(false);
         let of_thread = core.clone();
-        let thread = std::thread::Builder::new().name("redis".to_owned()).spawn(move || {
+        let thread = thread::Builder::new().name("redis".to_owned()).spawn(move || {
             runtime.block_on(of_thread.work(dialer, target.place, stopped));
             done.send_replace(true);
         });
@@ -250,10 +257,13 @@ impl Core {
     async fn work(self: Arc<Self>, dialer: Dialer, place: Place, mut stopped: watch::Receiver<Stop>) {
         let core = self.clone();
         let keep: Vec<Tended> = match place {
-            Place::Cluster { seeds, .. } => vec![Tended(vec![tokio::spawn(servers::look(core, dialer, seeds))])],
+            Place::Cluster { seeds, .. } => {
+                let look = servers::look(core, dialer, seeds);
+                vec![Tended(vec![self.stand("the look at the cluster", look)])]
+            }
             _ => self.servers.all().iter().map(|node| self.tend(node)).collect(),
         };
-        let beat = Tended(vec![tokio::spawn(pulse::beat(self.clone()))]);
+        let beat = Tended(vec![self.stand("the pulse", pulse::beat(self.clone()))]);
         let _ = stopped.wait_for(|stop| *stop != Stop::No).await;
         self.closed.store(true, Ordering::SeqCst);
         let (nodes, politely) = (self.servers.all(), *stopped.borrow() == Stop::Politely);
@@ -271,20 +281,37 @@ impl Core {
         nodes.iter().for_each(|node| node.hang_up());
     }
 
+    /// Starts a task that the engine cannot do without. If it breaks down the engine says so for ever: nobody would see what
+    /// is not done any more.
+    pub(super) fn stand(
+        self: &Arc<Self>,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> JoinHandle<()> {
+        let core = self.clone();
+        tokio::spawn(async move {
+            if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+                tracing::error!(task = name, "a task of the engine has broken down");
+                let _ = core.broken.set(name);
+            }
+        })
+    }
+
     /// Starts what is to be done with a server.
     pub(super) fn tend(self: &Arc<Self>, node: &Arc<Node>) -> Tended {
         let (core, node) = (self.clone(), node.clone());
         let commands = Arc::new(Commands(core.clone(), node.clone()));
         let till = node.till.iter().flat_map(|till| {
-            [tokio::spawn(till.link.clone().keep(commands.clone())), tokio::spawn(till.clone().serve(core.clone()))]
+            let link = till.link.clone().keep(commands.clone());
+            [self.stand("the till's link", link), self.stand("the till", till.clone().serve(core.clone()))]
         });
         let till: Vec<_> = till.collect();
         let ears = Arc::new(ears::Ears::new(core.clone(), node.clone()));
         let tasks = [
-            tokio::spawn(node.commands.clone().keep(commands)),
-            tokio::spawn(node.listener.clone().keep(ears)),
-            tokio::spawn(mouth::speak(core.clone(), node.clone())),
-            tokio::spawn(ears::poke(core, node)),
+            self.stand("the link of commands", node.commands.clone().keep(commands)),
+            self.stand("the listener's link", node.listener.clone().keep(ears)),
+            self.stand("the mouth", mouth::speak(core.clone(), node.clone())),
+            self.stand("the ears", ears::poke(core, node)),
         ];
         Tended(tasks.into_iter().chain(till).collect())
     }
@@ -447,4 +474,32 @@ pub(super) fn random_text(length: usize) -> Result<String, getrandom::Error> {
     let mut random = vec![0; length];
     getrandom::fill(&mut random)?;
     Ok(random.iter().map(|byte| char::from(ALPHABET[usize::from(byte & 63)])).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nobody;
+
+    impl Inbound for Nobody {
+        fn wants(&self, _: &str, _: &str) -> bool {
+            false
+        }
+        fn deliver(&self, _: Broadcast) {}
+        fn entry(&self, _: Arc<crate::Entry>) {}
+        fn serve(&self, _: Request, _: crate::Reply) {}
+    }
+
+    #[tokio::test]
+    async fn a_task_that_breaks_down_is_seen_and_one_that_ends_is_not() {
+        let inbound: Arc<dyn Inbound> = Arc::new(Nobody);
+        let settings = RedisSettings::new("redis://127.0.0.1:1".to_owned());
+        let engine = Engine::connect(settings, Arc::downgrade(&inbound)).unwrap();
+        engine.core.stand("one", async {}).await.unwrap();
+        assert!(matches!(engine.health(), Health::Down(_)));
+        engine.core.stand("another", async { panic!("as the test wants it") }).await.unwrap();
+        let Health::Broken(what) = engine.health() else { panic!("{:?}", engine.health()) };
+        assert!(what.starts_with("another"), "{what}");
+    }
 }

@@ -58,6 +58,9 @@ impl Core {
         if self.closed.load(Ordering::SeqCst) {
             return Health::Down("closed".to_owned());
         }
+        if let Some(task) = self.broken.get() {
+            return Health::Broken(format!("{task} of the way to redis has broken down"));
+        }
         self.servers.trouble(self.pulse.deaf).map_or(Health::Up, Health::Down)
     }
 

@@ -29,8 +29,8 @@ pub struct Readiness {
 pub trait Status: Send + Sync + 'static {
     /// Whether it should get new connections.
     fn readiness(&self) -> Readiness;
-    /// Whether only a new process could mend it.
-    fn is_alive(&self) -> bool;
+    /// What only a new process could mend, if there is anything.
+    fn broken(&self) -> Option<String>;
     /// Numbers about connections and rooms, never names.
     fn connections(&self) -> Value;
 }
@@ -60,10 +60,9 @@ async fn render(State(context): State<Context>) -> Response {
 }
 
 async fn alive(State(context): State<Context>) -> Response {
-    if context.status.is_alive() {
-        "ok".into_response()
-    } else {
-        (StatusCode::INTERNAL_SERVER_ERROR, "a shard has ended").into_response()
+    match context.status.broken() {
+        None => "ok".into_response(),
+        Some(what) => (StatusCode::INTERNAL_SERVER_ERROR, what).into_response(),
     }
 }
 
