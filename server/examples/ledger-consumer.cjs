@@ -5,9 +5,12 @@
 //   npm install redis
 //   REDIS_URL=redis://127.0.0.1:6379 STREAM=main ORDERS=orders.jsonl node ledger-consumer.cjs
 //
+// A claim is an order at once, or, if it is held for its buyer to pay (`holdMs`), once it is confirmed. One that goes back to
+// stock is none any more, even if it was confirmed.
+//
 // A record is given again until it is acknowledged: at least once. What makes it exactly once is the claim's id: an order
-// that is there already is not written again. Here orders are the lines of a file; in a shop they are the rows of a table
-// with a unique index on the id.
+// that is there already is not written again. Here orders are the lines of a file, the last one of an id counts; in a shop
+// they are the rows of a table with a unique index on the id.
 
 'use strict';
 
@@ -24,12 +27,13 @@ const CONSUMER = process.env.CONSUMER ?? os.hostname();
 // What another consumer has had for so long is taken over: it has died.
 const ABANDONED_MS = 30_000;
 
-/** The orders that are there. A line that was cut off by a crash is none. */
+/** The orders that are there, and their states. A line that was cut off by a crash is none. */
 function load(path) {
   const text = fs.existsSync(path) ? fs.readFileSync(path, 'utf8') : '';
   const whole = text.slice(0, text.lastIndexOf('\n') + 1);
   if (whole.length < text.length) fs.truncateSync(path, Buffer.byteLength(whole));
-  return new Set(whole.split('\n').filter(Boolean).map((line) => JSON.parse(line).id));
+  const orders = whole.split('\n').filter(Boolean).map((line) => JSON.parse(line));
+  return new Map(orders.map(({ id, state }) => [id, state]));
 }
 
 const known = load(ORDERS);
@@ -37,8 +41,7 @@ const file = fs.openSync(ORDERS, 'a');
 
 /** The claim of a record. One that cannot be read was written by somebody else: it must not stop those behind it. */
 function claimOf({ kind, data }) {
-  // Prizes are `spin`, what becomes of a held claim is `confirm`, `release` and `expire`.
-  if (kind !== 'claim') return null;
+  if (!['claim', 'confirm', 'release'].includes(kind)) return null;
   try {
     const claim = JSON.parse(data);
     return claim?.id && claim.user?.id ? claim : null;
@@ -47,13 +50,25 @@ function claimOf({ kind, data }) {
   }
 }
 
+/** What a record makes of the order of its claim; `null`: nothing. */
+function stateAfter({ kind }, claim) {
+  const before = known.get(claim.id);
+  // Noted without an order too: another consumer may have the record of the order still, and do it later.
+  if (kind === 'release') return before === 'cancelled' ? null : 'cancelled';
+  // A held claim waits for its `confirm`. One that is not confirmed in time is `expire`, and never was an order.
+  if (before || (kind === 'claim' && claim.holdMs)) return null;
+  return 'placed';
+}
+
 /** Does what a record asks for. When it returns, it is done for good. */
 function handle(record) {
   const claim = claimOf(record);
-  if (!claim || known.has(claim.id)) return;
-  fs.writeSync(file, `${JSON.stringify({ id: claim.id, user: claim.user.id, product: claim.product, quantity: claim.quantity })}\n`);
+  const state = claim && stateAfter(record, claim);
+  if (!state) return;
+  const { id, user, product, quantity } = claim;
+  fs.writeSync(file, `${JSON.stringify({ id, state, user: user.id, product, quantity })}\n`);
   fs.fsyncSync(file);
-  known.add(claim.id);
+  known.set(id, state);
 }
 
 /** Handles records one after the other, and acknowledges each once it is done. */

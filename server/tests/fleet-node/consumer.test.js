@@ -1,5 +1,5 @@
 // The example of an order system: it reads the ledger of a sale, is killed in the midst of it, starts again, and has every
-// claim once.
+// claim once. What is held is no order before it is confirmed.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -22,7 +22,8 @@ const PACKAGES = fileURLToPath(new URL('./node_modules', import.meta.url));
 const GROUP = 'orders';
 const KEY = `haat:{${STREAM}}:ledger`;
 
-test('a consumer that is killed and started again has every claim once', { skip }, async (t) => {
+/** A sale with a supplier and a buyer, and the example, which `start` runs. */
+async function sale(t, drop) {
   const redis = await startRedis();
   t.after(() => redis.stop());
   const gateway = await startGateway({ HAAT_REDIS_URL: redis.url });
@@ -32,7 +33,8 @@ test('a consumer that is killed and started again has every claim once', { skip 
   const folder = mkdtempSync(path.join(tmpdir(), 'haat-orders-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const ORDERS = path.join(folder, 'orders.jsonl');
-  const orders = () => (existsSync(ORDERS) ? readFileSync(ORDERS, 'utf8').split('\n').filter(Boolean) : []);
+  const lines = () => (existsSync(ORDERS) ? readFileSync(ORDERS, 'utf8').split('\n').filter(Boolean) : []);
+  const orders = () => lines().map((line) => JSON.parse(line));
   const start = () => {
     const variables = { REDIS_URL: redis.url, STREAM, ORDERS, CONSUMER: 'one', NODE_PATH: PACKAGES, PATH: process.env.PATH };
     const child = spawn(process.execPath, [EXAMPLE], { env: variables, stdio: ['ignore', 'inherit', 'inherit'] });
@@ -45,9 +47,14 @@ test('a consumer that is killed and started again has every claim once', { skip 
   const price = { amount: 100, currency: 'INR' };
   await done(supplier, 'stream:start', { stream: STREAM, title: 'Sale' });
   await done(supplier, 'product:put', { stream: STREAM, product: { id: 'saree', title: 'Saree', price } });
-  const drop = { id: 'd1', product: 'saree', price, stock: CLAIMS, perUser: CLAIMS };
-  await done(supplier, 'drop:open', { stream: STREAM, drop });
+  const whole = { id: 'd1', product: 'saree', price, stock: CLAIMS, perUser: CLAIMS, ...drop };
+  await done(supplier, 'drop:open', { stream: STREAM, drop: whole });
   const buyer = await people.viewer(gateway.url, STREAM, 'asha');
+  return { redis, supplier, buyer, orders, start };
+}
+
+test('a consumer that is killed and started again has every claim once', { skip }, async (t) => {
+  const { redis, buyer, orders, start } = await sale(t, {});
   const claimed = [];
   const claim = async (count) => {
     const answers = Array.from({ length: count }, () => done(buyer, 'drop:claim', { stream: STREAM, drop: 'd1' }));
@@ -70,7 +77,29 @@ test('a consumer that is killed and started again has every claim once', { skip 
   await until('it has acknowledged all', async () => (await eyes.xPending(KEY, GROUP)).pending === 0);
   second.kill('SIGTERM');
   assert.equal(await second.gone, 0);
-  const ids = orders().map((line) => JSON.parse(line).id);
+  const ids = orders().map((order) => order.id);
   assert.equal(new Set(claimed).size, CLAIMS);
   assert.deepEqual([...ids].sort(), [...claimed].sort());
+});
+
+test('a held claim is an order once it is confirmed, and none when it goes back', { skip }, async (t) => {
+  const { redis, supplier, buyer, orders, start } = await sale(t, { holdMs: 300_000 });
+  const claim = async () => (await done(buyer, 'drop:claim', { stream: STREAM, drop: 'd1' })).claim.id;
+  const settle = (command, id) => done(supplier, command, { stream: STREAM, drop: 'd1', claim: id });
+  const [held, confirmed, released, regretted] = [await claim(), await claim(), await claim(), await claim()];
+  for (const id of [confirmed, regretted]) await settle('drop:confirm', id);
+  for (const id of [released, regretted]) await settle('drop:release', id);
+  const consumer = start();
+  const eyes = await redis.connect();
+  await until('it has acknowledged all', async () => {
+    const [group] = (await eyes.exists(KEY)) ? await eyes.xInfoGroups(KEY) : [];
+    return group?.lag === 0 && group.pending === 0;
+  });
+  consumer.kill('SIGTERM');
+  assert.equal(await consumer.gone, 0);
+  const states = (id) => orders().filter((order) => order.id === id).map((order) => order.state);
+  assert.deepEqual(states(held), []);
+  assert.deepEqual(states(confirmed), ['placed']);
+  assert.equal(states(released).includes('placed'), false);
+  assert.deepEqual(states(regretted), ['placed', 'cancelled']);
 });
