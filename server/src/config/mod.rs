@@ -5,12 +5,14 @@
 //! ```
 //!
 //! - [`table`]: every key, with its default and what it means; the only place where a key is named
+//! - [`kind`]: which values a key takes
 //! - [`layers`]: collects the values of a run and remembers where each came from
 //! - [`mod@reference`]: the same as a page for operators
 //! - `raw`: the values as they are written; `check`: as the code uses them, and the rules between them
 //! - [`secret`], [`network`]: types of single values
 
 mod check;
+pub mod kind;
 pub mod layers;
 pub mod network;
 mod raw;

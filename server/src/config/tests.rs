@@ -5,11 +5,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use super::{
-    layers::defaults,
-    table::{KEYS, Kind},
-    *,
-};
+use super::{kind::Kind, layers::defaults, table::KEYS, *};
 
 const SECRET: &str = "canary-0123456789abcdef0123456789";
 
