@@ -477,6 +477,35 @@ redis_test!(
 );
 
 redis_test!(
+    /// BR9: what cannot be read tells nothing, and keeps no gateway from its Redis.
+    connects_where_what_it_knows_is_damaged,
+    async || {
+        let server = Server::start();
+        let gateway = Gateway::start(settings(server.url())).await;
+        open(&gateway).await;
+        let plant = |key: &str, name: &str, value: &[u8]| {
+            let mut set = redis::cmd("HSET");
+            set.arg(format!("haat:{{spring}}:{key}")).arg(name).arg(value).exec(&mut server.connection()).unwrap();
+        };
+        granted(&gateway, 0).await;
+        let grants: Vec<String> = server.command("HKEYS haat:{spring}:grants");
+        let [grant] = &grants[..] else { panic!("{grants:?}") };
+        // No byte of MessagePack, the beginning of a text, a number, and a list of nothing.
+        for damaged in [&b"\xc1"[..], b"\xd9", b"\x05", b"\x90"] {
+            plant("grants", grant, damaged);
+            anew(&gateway, &server).await;
+        }
+        in_vain(&gateway, "ana", "s1").await;
+        let takers: Vec<String> = server.command("HKEYS haat:{spring}:takers");
+        let turns = takers.iter().filter(|name| name.starts_with("u:") && name.contains("wheel"));
+        turns.for_each(|name| plant("takers", name, b"many"));
+        assert!(takers.iter().any(|name| name.starts_with("u:") && name.contains("wheel")), "{takers:?}");
+        anew(&gateway, &server).await;
+        assert_eq!(gateway.engine.stats().rewound, 0);
+    }
+);
+
+redis_test!(
     /// What is lost is lost once: it is not missed again in the epoch that tells of it.
     tells_of_a_loss_once,
     async || {

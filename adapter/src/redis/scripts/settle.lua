@@ -26,20 +26,23 @@ local function is_another_entry()
   return tonumber(number) == entry and its_moment ~= moment
 end
 
--- Whether the grant is not there, or as it was before. What was final can be given back, but does not run out.
+-- Whether the grant is not there, or as it was before. What was final can be given back, but does not run out. What cannot be
+-- read tells nothing, and must not keep the gateway from its Redis.
 local function is_grant_missing()
   if known[1] ~= seen.sale_epoch or grant == '' then return false end
   local packed = redis.pcall('HGET', grants, grant)
   if type(packed) == 'table' then return false end
   if not packed then return true end
-  local found = cmsgpack.unpack(packed)
+  local is_clear, found = pcall(cmsgpack.unpack, packed)
+  if not is_clear or type(found) ~= 'table' or not found[1] then return false end
   local given_back = found[1] == 'R' and found[3] == '1'
   return (state == 'R' and not given_back) or (state == 'F' and found[1] ~= 'F' and not given_back)
 end
 
 local function is_turn_missing()
   if known[1] ~= seen.sale_epoch or turn == 0 then return false end
-  return tonumber(redis.call('HGET', has.takers, of_user(pool, user)) or 0) < turn
+  local made = tonumber(redis.call('HGET', has.takers, of_user(pool, user)) or 0)
+  return made ~= nil and made < turn
 end
 
 if known[1] and not lost and (is_another_entry() or is_grant_missing() or is_turn_missing()) then
